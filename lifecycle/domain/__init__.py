@@ -1,0 +1,1 @@
+"""The words and rules of containers, without any I/O."""

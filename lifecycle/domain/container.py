@@ -1,0 +1,109 @@
+"""A container: one durable run of a task, as a value."""
+
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Protocol
+
+from lifecycle.domain.policy import INFINITE
+from lifecycle.domain.status import TERMINAL, Status
+
+MAX_ID = 255  # characters, the width of the column
+
+
+class Keeper(Protocol):
+    """What a container asks to look again at itself."""
+
+    def get(self, container_id: str) -> "Container": ...
+
+    def wait(self, container_id: str, timeout: float | None) -> "Container": ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One row of `containers`; its fields are the columns and the keys of `list --json`."""
+
+    id: str
+    player_id: int | None
+    container_type: str
+    status: Status
+    parent_container_id: str | None
+    parent_epoch: int | None
+    root_id: str
+    depth: int
+    detached: bool
+    max_iterations: int
+    current_iteration: int
+    restart_count: int
+    epoch: int
+    node: str | None
+    pid: int | None
+    pid_started: int | None
+    wake_at: datetime | None
+    dispatched_at: datetime | None
+    dispatch_count: int
+    grace: float
+    iteration_interval: float
+    state: dict[str, Any] | None
+    outcome: str | None
+    result: Any
+    exit_code: int | None
+    exit_message: str | None
+    stop_by: str | None
+    stop_reason: str | None
+    stop_deadline: datetime | None
+    signal_at: datetime | None
+    stop_error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    updated_at: datetime
+    stopped_at: datetime | None
+    tags: dict[str, str] = field(default_factory=dict)
+    keeper: Keeper | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_root(self) -> bool:
+        """True for a container without a parent."""
+        return self.parent_container_id is None
+
+    @property
+    def is_ended(self) -> bool:
+        """True once it is COMPLETED, FAILED or STOPPED: no process of it lives."""
+        return self.status in TERMINAL
+
+    @property
+    def progress(self) -> str:
+        """Iterations done of how many, as `3/∞` or `0/1`."""
+        total = "∞" if self.max_iterations == INFINITE else str(self.max_iterations)
+        return f"{self.current_iteration}/{total}"
+
+    def refresh(self) -> "Container":
+        """Read it anew from the database; raises ContainerNotFound if it was pruned."""
+        return self._kept_by().get(self.id)
+
+    def wait(self, timeout: float | None = None) -> "Container":
+        """Block until it has ended, at most `timeout` seconds, and return it as it ended.
+
+        Raises WaitTimeout, and WaitRefused inside a container's body: with every slot so held nothing could run.
+        """
+        return self._kept_by().wait(self.id, timeout)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its columns and tags as JSON types; times as ISO 8601 in UTC."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "keeper"}
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+    def _kept_by(self) -> Keeper:
+        if self.keeper is None:
+            raise RuntimeError("this container was not read through a Lifecycle")
+        return self.keeper
+
+
+def new_id(container_type: str, resources: Iterable[str] = ()) -> str:
+    """A readable id: type, first resource's name, 8 hex digits, as `arbitrage-worker-TORWINDO-8-87daeda7`."""
+    first = next(iter(resources), "")
+    words = [container_type.lower().replace("_", "-"), first.partition(":")[2] or first]
+    name = "-".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word).strip("-") for word in words if word)
+    return f"{name[: MAX_ID - 9]}-{secrets.token_hex(4)}"

@@ -1,0 +1,101 @@
+"""Every error this library raises, in one tree: catch `LifecycleError` for all of them."""
+
+
+class LifecycleError(Exception):
+    """Base of every error a caller can make or meet."""
+
+
+class ContainerNotFound(LifecycleError):
+    """No container has this id (or none that this player may see)."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container not found: {container_id}")
+        self.container_id = container_id
+
+
+class AmbiguousId(LifecycleError):
+    """The given part of an id fits more than one container."""
+
+    def __init__(self, part: str, candidates: list[str]) -> None:
+        shown = ", ".join(candidates[:5]) + (", …" if len(candidates) > 5 else "")
+        super().__init__(f"{part!r} fits more than one container: {shown}; give more of the id")
+        self.candidates = candidates
+
+
+class ContainerExists(LifecycleError):
+    """A container of this id is already recorded."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container already exists: {container_id}")
+        self.container_id = container_id
+
+
+class InvalidParent(LifecycleError):
+    """The named parent does not exist, is the container itself, or takes no more children."""
+
+    def __init__(self, why: str = "") -> None:
+        super().__init__("invalid parent reference" + (f": {why}" if why else ""))
+
+
+class PlayerMismatch(LifecycleError):
+    """A child was given another player than its parent's."""
+
+
+class ResourceHeld(LifecycleError):
+    """A resource is already held by a live container; `holder` is its id."""
+
+    def __init__(self, resource: str, holder: str) -> None:
+        super().__init__(f"{resource} is held by container {holder}")
+        self.resource = resource
+        self.holder = holder
+
+
+class InvalidArgument(LifecycleError):
+    """A call or command was given a value that cannot be meant; the text says what to give."""
+
+
+class UnknownType(LifecycleError):
+    """No task of this container type is registered in the app."""
+
+
+class DuplicateType(LifecycleError):
+    """Two tasks of one app claim the same container type."""
+
+
+class NotInstalled(LifecycleError):
+    """The Celery app at hand has no `Lifecycle(app)`."""
+
+
+class ImpossibleSettings(LifecycleError):
+    """Settings that cannot work together, or are missing; refused at start."""
+
+
+class StoreError(LifecycleError):
+    """The database cannot be used as it is."""
+
+
+class StoreUnreachable(StoreError):
+    """The database did not answer."""
+
+
+class SchemaMissing(StoreError):
+    """The tables are not there or older than this code: run `container migrate`."""
+
+
+class CorruptRow(StoreError):
+    """A row holds a value this code cannot read."""
+
+
+class WaitRefused(LifecycleError):
+    """`Container.wait()` was called inside a container's body (design, section 5)."""
+
+
+class WaitTimeout(LifecycleError):
+    """The containers waited for did not end in time."""
+
+
+class ContainerStopped(BaseException):
+    """Raised inside a body whose container is being stopped.
+
+    A BaseException, so that `except Exception` in a body does not swallow a stop.
+    """

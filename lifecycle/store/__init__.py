@@ -1,0 +1,1 @@
+"""The database: tables, and every SQL statement of this project."""

@@ -1,0 +1,156 @@
+"""One database: its engine, its transactions, its identity, and the errors it makes."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
+
+from lifecycle.errors import ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
+from lifecycle.store.clock import now
+from lifecycle.store.tables import identity
+
+CONNECT_TIMEOUT = 5  # seconds
+PSYCOPG2_MISSING = "PostgreSQL needs psycopg2: pip install 'celery-lifecycle[postgres]'"
+
+
+class Database:
+    """A database by its URL; safe to hold across a fork and between threads.
+
+    `begin()` is a write transaction, `read()` one snapshot after another.
+    Raises StoreUnreachable, SchemaMissing or StoreError, never a driver's own error.
+    """
+
+    def __init__(self, url: str, *, schema: str | None = None, busy_timeout: float = 8.0) -> None:
+        self.url = parse_url(url)
+        self.schema = schema
+        self._busy_timeout = busy_timeout
+        self._engine: sa.Engine | None = None
+        self._pid = 0
+        self._identity: str | None = None
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.url.get_backend_name()
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine of this process: a forked child never touches its parent's connections."""
+        if self._engine is None or self._pid != os.getpid():
+            self._engine, self._pid = self._create_engine(), os.getpid()
+        return self._engine
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A transaction that commits at the end of the block, or leaves nothing behind."""
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection for reading; each statement sees what is committed by then."""
+        engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with self._translated(), engine.connect() as connection:
+            yield connection
+
+    @property
+    def id(self) -> str:
+        """The random id this database carries; messages repeat it (design, section 4)."""
+        if self._identity is None:
+            self._identity = self._read_identity()
+        return self._identity
+
+    def _read_identity(self) -> str:
+        with self.begin() as connection:
+            found = connection.execute(sa.select(identity.c.id)).scalar()
+            if found is None:
+                found = secrets.token_hex(16)
+                connection.execute(identity.insert().values(id=found, created_at=now()))
+        return str(found)
+
+    def dispose(self) -> None:
+        """Close this process's connections; the next use opens new ones."""
+        if self._engine is not None and self._pid == os.getpid():
+            self._engine.dispose()
+        self._engine = None
+
+    def _create_engine(self) -> sa.Engine:
+        if self.dialect == "sqlite":
+            return self._create_sqlite()
+        try:
+            engine = sa.create_engine(
+                self.url,
+                pool_pre_ping=True,
+                pool_size=2,
+                max_overflow=8,
+                connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "celery-lifecycle"},
+            )
+        except ModuleNotFoundError as error:
+            raise StoreError(PSYCOPG2_MISSING) from error
+        return engine.execution_options(schema_translate_map={None: self.schema}) if self.schema else engine
+
+    def _create_sqlite(self) -> sa.Engine:
+        engine = sa.create_engine(self.url, connect_args={"timeout": self._busy_timeout})
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+        return engine
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._in_words(error) from error
+
+    def _in_words(self, error: DBAPIError) -> Exception:
+        """The driver's error as one line that says what to do."""
+        where = self.url.render_as_string(hide_password=True)
+        cause = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        if "no such table" in cause or "no such column" in cause or type(error.orig).__name__ in MISSING:
+            return SchemaMissing(
+                f"the database {where} lacks this version's tables; run: celery -A <app> container migrate"
+            )
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            return StoreUnreachable(f"the database {where} cannot be used: {cause}")
+        if isinstance(error, ProgrammingError):
+            return StoreError(f"the database {where} refused a statement: {cause}")
+        return error
+
+
+MISSING = {"UndefinedTable", "UndefinedColumn", "InvalidSchemaName"}
+
+
+def parse_url(url: str) -> sa.URL:
+    """Read a database URL; `postgres://` and `postgresql://` mean psycopg2, explicit drivers are kept.
+
+    Raises ImpossibleSettings without repeating the URL: it may hold a password.
+    """
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise ImpossibleSettings(
+            "lifecycle_database_url is not a database URL; give postgresql://user:password@host/name or sqlite:///file"
+        ) from error
+    if backend == "postgres" or parsed.drivername == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg2")
+    if backend not in {"sqlite", "postgresql"}:
+        raise ImpossibleSettings(f"lifecycle_database_url names {backend!r}; PostgreSQL and SQLite are supported")
+    return parsed
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """WAL, foreign keys, and transactions begun by us: the driver would begin them too late."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Take the write lock at once: a read that becomes a write could not wait for it."""
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,205 @@
+"""The tables as they are now; `migrations/` says how a database gets here."""
+
+import sqlalchemy as sa
+
+from lifecycle.domain.status import LIVE
+from lifecycle.store.clock import UtcDateTime
+
+metadata = sa.MetaData()
+VERSION_TABLE = "lifecycle_version"
+
+Id = sa.String(255)
+Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts only INTEGER keys
+Json = sa.JSON(none_as_null=True)
+
+containers = sa.Table(
+    "containers",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("player_id", sa.Integer),
+    sa.Column("container_type", sa.String(255), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("previous_status", sa.String(16)),  # what RETURNING cannot tell: the status before the UPDATE
+    sa.Column("max_iterations", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("current_iteration", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("restart_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("root_id", Id, nullable=False),
+    sa.Column("depth", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("parent_epoch", sa.Integer),
+    sa.Column("detached", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("message", Json),
+    sa.Column("queue", sa.String(255)),
+    sa.Column("grace", sa.Float, nullable=False, server_default="30"),
+    sa.Column("iteration_interval", sa.Float, nullable=False, server_default="0"),
+    sa.Column("epoch", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("node", Id),
+    sa.Column("pid", sa.Integer),
+    sa.Column("pid_started", sa.BigInteger),
+    sa.Column("wake_at", UtcDateTime),
+    sa.Column("dispatched_at", UtcDateTime),
+    sa.Column("dispatch_count", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("state", Json),
+    sa.Column("outcome", sa.String(16)),
+    sa.Column("result", Json),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("exit_message", sa.Text),
+    sa.Column("stop_id", Serial),
+    sa.Column("stop_by", sa.String(255)),
+    sa.Column("stop_reason", sa.Text),
+    sa.Column("stop_message", sa.Text),
+    sa.Column("stop_deadline", UtcDateTime),
+    sa.Column("signal_at", UtcDateTime),
+    sa.Column("stop_error", sa.Text),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Column("stopped_at", UtcDateTime),
+    # The parent revision is the newest of the core chain: this column and what hangs on it roll back alone.
+    sa.Column("parent_container_id", sa.String(255), comment="ID of the container that spawned this one. NULL for roots."),
+    sa.ForeignKeyConstraint(
+        ["parent_container_id"], ["containers.id"], name="fk_containers_parent", ondelete="RESTRICT"
+    ),
+    sa.CheckConstraint("id != parent_container_id OR parent_container_id IS NULL", name="chk_no_self_parent"),
+)
+
+stops = sa.Table(
+    "stops",
+    metadata,
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("container_id", Id, sa.ForeignKey("containers.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("requested_at", UtcDateTime, nullable=False),
+    sa.Column("requested_by", sa.String(255), nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("grace", sa.Float),
+    sa.Column("marked", sa.Integer),
+    sa.Column("levels", sa.Integer),
+    sa.Column("finished_at", UtcDateTime),
+)
+
+transitions = sa.Table(
+    "transitions",
+    metadata,
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("container_id", Id, sa.ForeignKey("containers.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("from_status", sa.String(16)),
+    sa.Column("to_status", sa.String(16), nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("node", Id),
+    sa.Column("by", sa.String(255)),
+    sa.Column("why", sa.Text),
+)
+
+container_tags = sa.Table(
+    "container_tags",
+    metadata,
+    sa.Column("container_id", Id, sa.ForeignKey("containers.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("value", sa.String(255), nullable=False),
+)
+
+assignments = sa.Table(
+    "assignments",
+    metadata,
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("resource", sa.String(255), nullable=False),
+    sa.Column("player_id", sa.Integer),
+    sa.Column("container_id", Id, sa.ForeignKey("containers.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("assigned_at", UtcDateTime, nullable=False),
+    sa.Column("released_at", UtcDateTime),
+    sa.Column("released_why", sa.Text),
+)
+
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("hostname", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("pool", sa.String(64), nullable=False),
+    sa.Column("concurrency", sa.Integer, nullable=False),
+    sa.Column("queues", Json),
+    sa.Column("types", Json),
+    sa.Column("version", sa.String(64), nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("renewed_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),  # lease + margin after the last renewal
+    sa.Column("dead", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("dead_at", UtcDateTime),
+    sa.Column("dead_why", sa.Text),
+)
+
+container_logs = sa.Table(
+    "container_logs",
+    metadata,
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("container_id", Id, sa.ForeignKey("containers.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("at", UtcDateTime, nullable=False),
+    sa.Column("level", sa.String(10), nullable=False),
+    sa.Column("logger", sa.String(255), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False, server_default="1"),
+)
+
+identity = sa.Table(
+    "lifecycle_identity",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+
+
+def _words(statuses: object) -> list[sa.ColumnElement[str]]:
+    """Statuses as literals: a partial index is used only where the query spells its condition out."""
+    return [sa.literal_column(f"'{status}'") for status in sorted(statuses)]  # type: ignore[call-overload]
+
+
+def live(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
+    """The rows that have not ended, spelled as the partial indexes spell it."""
+    return table.c.status.in_(_words(LIVE))
+
+
+def startable(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
+    """The rows an execution may take, once their `wake_at` is past: PENDING, or RUNNING without node and outcome."""
+    return sa.and_(
+        table.c.status.in_(_words({"PENDING", "RUNNING"})), table.c.node.is_(None), table.c.outcome.is_(None)
+    )
+
+
+def _partial(name: str, *columns: object, where: sa.ColumnElement[bool], unique: bool = False) -> sa.Index:
+    return sa.Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)  # type: ignore[arg-type]
+
+
+sa.Index("idx_containers_player", containers.c.player_id)
+sa.Index("idx_containers_created", containers.c.created_at)
+_partial("idx_containers_live_root", containers.c.root_id, containers.c.depth, where=live())
+_partial("idx_containers_live_node", containers.c.node, where=sa.and_(live(), containers.c.node.is_not(None)))
+_partial("idx_containers_live", containers.c.status, containers.c.created_at, where=live())
+_partial("idx_containers_due", containers.c.wake_at, where=sa.and_(startable(), containers.c.dispatched_at.is_(None)))
+_partial(
+    "idx_containers_parent_player",
+    containers.c.parent_container_id,
+    containers.c.player_id,
+    where=containers.c.parent_container_id.is_not(None),
+)
+_partial("idx_containers_live_children", containers.c.parent_container_id, where=live())
+sa.Index("idx_stops_container", stops.c.container_id)
+sa.Index("idx_transitions_container", transitions.c.container_id, transitions.c.id)
+sa.Index("idx_container_tags_key_value", container_tags.c.key, container_tags.c.value)
+_partial(
+    "uq_assignments_held",
+    assignments.c.player_id,
+    assignments.c.resource,
+    where=sa.and_(assignments.c.released_at.is_(None), assignments.c.player_id.is_not(None)),
+    unique=True,
+)
+_partial(
+    "uq_assignments_held_by_nobody",
+    assignments.c.resource,
+    where=sa.and_(assignments.c.released_at.is_(None), assignments.c.player_id.is_(None)),
+    unique=True,
+)
+_partial("idx_assignments_held_by", assignments.c.container_id, where=assignments.c.released_at.is_(None))
+_partial("idx_nodes_alive", nodes.c.expires_at, where=nodes.c.dead == sa.false())
+sa.Index("idx_container_logs_container", container_logs.c.container_id, container_logs.c.id)
