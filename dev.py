@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Two commands, from nothing but Python 3.11 with venv (uv is used when it is on PATH).
+
+python3 dev.py run [arguments of the job]      the main job, until Ctrl-C
+python3 dev.py test [arguments of pytest]      linters, types, floors and tests; with arguments only pytest
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOCK = ROOT / "requirements.txt"
+STAMP = VENV / "dev.stamp"
+OLDEST = (3, 11)
+INSTALL_LOCKED = ["--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
+INSTALL_PROJECT = ["--no-deps", "--no-build-isolation", "-e", str(ROOT)]
+STAGES = {
+    "ruff check": ["-m", "ruff", "check"],
+    "ruff format": ["-m", "ruff", "format", "--check"],
+    "mypy": ["-m", "mypy"],
+    "import-linter": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
+    "pytest": ["-m", "pytest"],
+}
+
+
+class Refusal(Exception):
+    """What is wrong and what to do, in one line."""
+
+
+def main(arguments: list[str]) -> int:
+    verbs: dict[str, Callable[[list[str]], int]] = {"run": run, "test": test}
+    verb, *rest = arguments or ["help"]
+    if verb not in verbs:
+        print(__doc__.strip())
+        return 0 if verb in {"help", "-h", "--help"} else 2
+    try:
+        os.chdir(ROOT)
+        prepare()
+        return verbs[verb](rest)
+    except Refusal as refusal:
+        print(f"dev.py: {refusal}", file=sys.stderr)
+    except subprocess.CalledProcessError as failure:
+        print(f"dev.py: failed ({failure.returncode}): {' '.join(map(str, failure.cmd))}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("dev.py: interrupted", file=sys.stderr)
+    return 1
+
+
+def run(arguments: list[str]) -> int:
+    # In our place: a signal to this pid reaches the job.
+    os.execv(PYTHON, [str(PYTHON), "-m", "job", *arguments])
+
+
+def test(arguments: list[str]) -> int:
+    if arguments:
+        os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *arguments])
+    for stage, command in STAGES.items():
+        print(f"== {stage}", flush=True)
+        if code := subprocess.run([str(PYTHON), *command], check=False).returncode:
+            print(f"== {stage} failed", file=sys.stderr)
+            return code if code > 0 else 128 - code
+    return 0
+
+
+def prepare() -> None:
+    """Have `.venv` hold what the lock says; nothing to do when the stamp says so."""
+    if sys.version_info < OLDEST:
+        raise Refusal(f"needs Python 3.11 or later, this is {sys.version.split()[0]}: run it with a newer python3")
+    with alone():
+        wanted = fingerprint()
+        if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+            return
+        # First gone, last written: an interrupted install is done again.
+        STAMP.unlink(missing_ok=True)
+        install()
+        unfinished = STAMP.with_suffix(".new")
+        unfinished.write_text(wanted)
+        unfinished.replace(STAMP)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One install at a time; the lock goes with the process, whatever happens to it."""
+    with Path(__file__).open() as ourselves:
+        fcntl.flock(ourselves, fcntl.LOCK_EX)
+        yield
+
+
+def fingerprint() -> str:
+    """Changes with the lock, the project's file and the place, for an editable install names it."""
+    parts = [LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), str(ROOT).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def install() -> None:
+    uv = shutil.which("uv")
+    print(f"dev.py: installing into .venv with {'uv' if uv else 'pip'}", flush=True)
+    if not works(PYTHON):
+        make_venv(uv)
+    pip = [uv, "pip", "install", "--quiet", "--python", str(PYTHON)] if uv else [*own_pip(), "install", "--quiet"]
+    subprocess.run([*pip, *INSTALL_LOCKED], check=True)
+    subprocess.run([*pip, *INSTALL_PROJECT], check=True)
+
+
+def works(python: Path) -> bool:
+    probe = [str(python), "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    return python.exists() and not subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+def make_venv(uv: str | None) -> None:
+    if uv:
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)], check=True)
+        return
+    if not all(importlib.util.find_spec(part) for part in ("venv", "ensurepip")):
+        raise Refusal(
+            "this Python has no venv: install it (Debian, Ubuntu: apt install python3-venv) or uv, then again"
+        )
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=True)
+
+
+def own_pip() -> list[str]:
+    """The pip of .venv: one that uv made, or one cut off while it was made, has none yet."""
+    pip = [str(PYTHON), "-m", "pip"]
+    if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
+        if not importlib.util.find_spec("ensurepip"):
+            raise Refusal(".venv has no pip: install python3-venv (Debian, Ubuntu) or uv, then again")
+        subprocess.run([str(PYTHON), "-m", "ensurepip", "--upgrade"], stdout=subprocess.DEVNULL, check=True)
+    return [*pip, "--disable-pip-version-check"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
