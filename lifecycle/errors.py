@@ -99,3 +99,7 @@ class ContainerStopped(BaseException):
 
     A BaseException, so that `except Exception` in a body does not swallow a stop.
     """
+
+
+class ExecutionSuperseded(ContainerStopped):
+    """Raised inside an execution whose container has been taken over by a later one: it writes nothing more."""

@@ -42,8 +42,10 @@ class Container:
     pid: int | None
     pid_started: int | None
     wake_at: datetime | None
+    expires_at: datetime | None
     dispatched_at: datetime | None
     dispatch_count: int
+    queue: str | None
     grace: float
     iteration_interval: float
     state: dict[str, Any] | None
@@ -51,8 +53,10 @@ class Container:
     result: Any
     exit_code: int | None
     exit_message: str | None
+    stop_id: int | None
     stop_by: str | None
     stop_reason: str | None
+    stop_message: str | None
     stop_deadline: datetime | None
     signal_at: datetime | None
     stop_error: str | None

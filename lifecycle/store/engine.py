@@ -13,6 +13,7 @@ from lifecycle.errors import ImpossibleSettings, SchemaMissing, StoreError, Stor
 from lifecycle.store.clock import now
 from lifecycle.store.tables import identity
 
+Connection = sa.Connection
 CONNECT_TIMEOUT = 5  # seconds
 PSYCOPG2_MISSING = "PostgreSQL needs psycopg2: pip install 'celery-lifecycle[postgres]'"
 

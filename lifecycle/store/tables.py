@@ -36,6 +36,7 @@ containers = sa.Table(
     sa.Column("pid", sa.Integer),
     sa.Column("pid_started", sa.BigInteger),
     sa.Column("wake_at", UtcDateTime),
+    sa.Column("expires_at", UtcDateTime),
     sa.Column("dispatched_at", UtcDateTime),
     sa.Column("dispatch_count", sa.Integer, nullable=False, server_default="0"),
     sa.Column("state", Json),
@@ -176,6 +177,7 @@ sa.Index("idx_containers_created", containers.c.created_at)
 _partial("idx_containers_live_root", containers.c.root_id, containers.c.depth, where=live())
 _partial("idx_containers_live_node", containers.c.node, where=sa.and_(live(), containers.c.node.is_not(None)))
 _partial("idx_containers_live", containers.c.status, containers.c.created_at, where=live())
+_partial("idx_containers_stop", containers.c.stop_id, containers.c.depth, where=containers.c.stop_id.is_not(None))
 _partial("idx_containers_due", containers.c.wake_at, where=sa.and_(startable(), containers.c.dispatched_at.is_(None)))
 _partial(
     "idx_containers_parent_player",

@@ -1,0 +1,1 @@
+"""What happens to a tree of containers: spawned, ended, stopped, swept, dispatched. Knows no Celery."""

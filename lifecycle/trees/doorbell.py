@@ -1,0 +1,20 @@
+"""What the trees ask of whoever runs them: messages are doorbells, the rows are the truth."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Doorbell(Protocol):
+    """Handed to `trees/` by the runtime."""
+
+    def ring(self, root_id: str, depth: int) -> bool:
+        """Tell every node to look at the rows now; False if no broker could be reached."""
+        ...
+
+    def publish(self, container_id: str, message: dict[str, Any]) -> None:
+        """Send the message that starts a container; raises whatever the broker raises."""
+        ...
+
+    def revoked(self, container_ids: Sequence[str], reason: str) -> None:
+        """Tell Celery's result backend and event listeners that these ended STOPPED."""
+        ...

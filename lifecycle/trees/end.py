@@ -1,0 +1,74 @@
+"""Ending: an execution's own ending, then the settling of each parent that waited, each its own transaction."""
+
+import logging
+
+from lifecycle.domain.ending import Ending
+from lifecycle.domain.policy import STOPPED_BY_USER
+from lifecycle.domain.status import Status
+from lifecycle.errors import ExecutionSuperseded
+from lifecycle.store import marks, runs
+from lifecycle.store.engine import Connection, Database
+from lifecycle.store.runs import Moved
+
+log = logging.getLogger("lifecycle.end")
+
+
+def end(database: Database, container_id: str, epoch: int, ending: Ending) -> list[Moved]:
+    """Write how the execution of `epoch` ended, then settle upwards; every row that changed.
+
+    A failed body marks its descendants in the same transaction. Raises ExecutionSuperseded for a stale epoch.
+    """
+    with database.begin() as connection:
+        held = runs.lock(connection, container_id)
+        if held is None or held.epoch != epoch or held.node is None:
+            raise ExecutionSuperseded(f"{container_id} epoch {epoch} is not the one that runs")
+        _mark_with(connection, container_id, held.status, ending)
+        moved = runs.end(connection, container_id, epoch, ending)
+    if moved is None:
+        raise ExecutionSuperseded(f"{container_id} epoch {epoch} has ended before")
+    return [moved, *settle(database, moved)]
+
+
+def _mark_with(connection: Connection, container_id: str, status: Status, ending: Ending) -> None:
+    """What has to go with this ending: the children of a failed body, or the tree of one that stopped itself."""
+    if ending.outcome is Status.FAILED and runs.has_live_child(connection, container_id):
+        why = f"parent failed: {ending.exit_message}"
+        marks.mark(
+            connection, container_id, by=container_id, reason=why, grace=None, message=STOPPED_BY_USER, only_below=True
+        )
+    elif ending.outcome is Status.STOPPED and status is not Status.STOPPING:
+        marks.mark(
+            connection, container_id, by=container_id, reason="stopped itself", grace=None, message="Stopped by itself"
+        )
+
+
+def settle(database: Database, moved: Moved) -> list[Moved]:
+    """End every parent above `moved` that only waited for its last child, each in a new transaction."""
+    changed: list[Moved] = []
+    while moved.ended and moved.parent is not None:
+        settled = settle_one(database, moved.parent)
+        if settled is None:
+            break
+        changed.append(settled)
+        moved = settled
+    return changed
+
+
+def settle_one(database: Database, container_id: str) -> Moved | None:
+    """End one parent whose body is over, if no attached child lives."""
+    with database.begin() as connection:
+        if runs.lock(connection, container_id) is None:
+            return None
+        return runs.settle(connection, container_id)
+
+
+def lose(
+    database: Database, container_id: str, epoch: int, *, node: str, why: str, was_killed: bool = False
+) -> list[Moved]:
+    """Take the row from an execution that is proven gone, then settle upwards; every row that changed."""
+    with database.begin() as connection:
+        moved = runs.lose(connection, container_id, epoch, node=node, why=why, was_killed=was_killed)
+    if moved is None:
+        return []
+    log.warning("execution gone container=%s epoch=%s node=%s why=%s now=%s", container_id, epoch, node, why, moved.status)
+    return [moved, *settle(database, moved)]

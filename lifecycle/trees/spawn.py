@@ -1,0 +1,108 @@
+"""Recording a container before its message is published: the row first, commit, then publish."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifecycle.domain.container import Container
+from lifecycle.domain.status import Status
+from lifecycle.errors import ContainerStopped, ExecutionSuperseded, InvalidParent, PlayerMismatch
+from lifecycle.store import assignments, containers
+from lifecycle.store.engine import Connection, Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Who spawns: a container by its id; with an epoch it is that execution itself that does."""
+
+    id: str
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Birth:
+    """Everything to be recorded of a new container; times are seconds from now."""
+
+    id: str
+    container_type: str
+    by: str
+    parent: Parent | None = None
+    player_id: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    resources: tuple[str, ...] = ()
+    detached: bool = False
+    message: Mapping[str, Any] | None = None
+    queue: str | None = None
+    max_iterations: int = 1
+    iteration_interval: float = 0.0
+    grace: float = 30.0
+    wake_in: float | None = None
+    expires_in: float | None = None
+
+
+def spawn(database: Database, birth: Birth) -> Container:
+    """Record a container in a transaction of its own.
+
+    Raises InvalidParent, PlayerMismatch, ContainerExists or ResourceHeld, and then nothing is recorded;
+    ContainerStopped or ExecutionSuperseded where the spawning execution itself is to go.
+    """
+    with database.begin() as connection:
+        return record(connection, birth)
+
+
+def record(connection: Connection, birth: Birth) -> Container:
+    """`spawn` in the caller's transaction."""
+    place, player_id, tags = _under_parent(connection, birth)
+    values = {
+        **place,
+        "id": birth.id,
+        "player_id": player_id,
+        "container_type": birth.container_type,
+        "detached": birth.detached,
+        "message": birth.message,
+        "queue": birth.queue,
+        "max_iterations": birth.max_iterations,
+        "iteration_interval": birth.iteration_interval,
+        "grace": birth.grace,
+        "wake_in": birth.wake_in,
+        "expires_in": birth.expires_in,
+    }
+    containers.insert(connection, values, {**tags, **birth.tags}, by=birth.by)
+    assignments.assign(connection, birth.id, player_id, birth.resources)
+    return containers.get(connection, birth.id)
+
+
+def _under_parent(connection: Connection, birth: Birth) -> tuple[dict[str, Any], int | None, Mapping[str, str]]:
+    """The new row's place in the tree, and what it inherits."""
+    parent = birth.parent
+    if parent is None:
+        return {"root_id": birth.id, "depth": 0}, birth.player_id, {}
+    if parent.id == birth.id:
+        raise InvalidParent
+    row = containers.lock_parent(connection, parent.id)
+    if row is None:
+        raise InvalidParent(f"no container {parent.id}")
+    _refuse_unless_running(parent, row)
+    if birth.player_id is not None and birth.player_id != row.player_id:
+        raise PlayerMismatch(f"player {birth.player_id} cannot own a child of {parent.id}, of player {row.player_id}")
+    place = {
+        "parent_container_id": parent.id,
+        "parent_epoch": row.epoch,
+        "root_id": row.root_id,
+        "depth": row.depth + 1,
+    }
+    return place, row.player_id, containers.tags_of(connection, parent.id)
+
+
+def _refuse_unless_running(parent: Parent, row: Any) -> None:
+    """A parent takes children only while it is RUNNING and its body is not over (design, section 4)."""
+    if parent.epoch is not None and parent.epoch != row.epoch:
+        raise ExecutionSuperseded(f"{parent.id} runs as epoch {row.epoch}, this is epoch {parent.epoch}")
+    if row.status == Status.RUNNING and row.outcome is None:
+        return
+    if parent.epoch is not None and row.status == Status.STOPPING:
+        raise ContainerStopped(f"{parent.id} is being stopped")
+    if parent.epoch is not None and row.outcome is None:
+        raise ExecutionSuperseded(f"{parent.id} is {row.status}")
+    over = f"{row.status}, its body is over" if row.outcome else row.status
+    raise InvalidParent(f"{parent.id} is {over}; only a RUNNING container takes children")

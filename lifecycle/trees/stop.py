@@ -1,0 +1,147 @@
+"""Stopping a tree: mark it, ring, watch until it is over, report (design, section 6)."""
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lifecycle.domain.container import Container
+from lifecycle.domain.policy import STOPPED_BY_USER
+from lifecycle.domain.report import StopReport
+from lifecycle.domain.status import TERMINAL, Status
+from lifecycle.store import assignments, containers, marks
+from lifecycle.store.engine import Database
+from lifecycle.store.runs import Moved
+from lifecycle.trees.doorbell import Doorbell
+from lifecycle.trees.end import settle
+from lifecycle.trees.sweep import sweep_nodes, sweep_unsettled
+
+log = logging.getLogger("lifecycle.stop")
+FIRST_LOOK = 0.02  # seconds
+LAST_LOOK = 0.25
+SWEEP_EVERY = 1.0
+NO_BROKER = "the broker could not be reached: nodes see the stop in the database within a second"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Who wants what stopped, why, and how patiently (`grace` in seconds; None: each container's own)."""
+
+    container_id: str
+    by: str
+    reason: str | None = None
+    grace: float | None = None
+    player_id: int | None = None
+
+
+def stop(database: Database, doorbell: Doorbell, request: Request, *, wait: bool, patience: float) -> StopReport:
+    """Take a whole tree down; with `wait`, return when it is over or `patience` seconds after its last deadline.
+
+    Raises ContainerNotFound; StoreUnreachable from the mark, and then nothing is marked.
+    """
+    marked, target = mark(database, request)
+    notes = ring(database, doorbell, marked, target)
+    if wait:
+        watch(database, doorbell, marked.stop_id, patience=patience)
+    return report(database, marked.stop_id, target, notes)
+
+
+def mark(database: Database, request: Request) -> tuple[marks.Marked, Container]:
+    """One transaction: every live container of the tree is STOPPING or has ended; nothing queued can start any more."""
+    with database.begin() as connection:
+        target = containers.get(connection, request.container_id, request.player_id)
+        marked = marks.mark(
+            connection, target.id, by=request.by, reason=request.reason, grace=request.grace, message=STOPPED_BY_USER
+        )
+        assignments.release_owed(connection, target.id)
+    return marked, target
+
+
+def ring(database: Database, doorbell: Doorbell, marked: marks.Marked, target: Container) -> tuple[str, ...]:
+    """Wake the nodes, tell Celery what ended at once, and settle the parent of the target."""
+    with database.read() as connection:
+        rows = marks.rows_of(connection, marked.stop_id)
+        target = containers.get(connection, target.id)
+    running = any(row.status == Status.STOPPING for row in rows)
+    rung = doorbell.ring(target.root_id, target.depth) if running else True
+    doorbell.revoked([row.id for row in rows if row.status == Status.STOPPED], STOPPED_BY_USER)
+    if target.is_ended:
+        settle_above(database, doorbell, target)
+    return () if rung else (NO_BROKER,)
+
+
+def settle_above(database: Database, doorbell: Doorbell, ended: Container) -> None:
+    """The parent of an ended container may have waited for it alone."""
+    above = None if ended.detached else ended.parent_container_id
+    changed = settle(database, Moved(ended.id, ended.status, above))
+    doorbell.revoked([moved.id for moved in changed if moved.status is Status.STOPPED], STOPPED_BY_USER)
+
+
+def watch(database: Database, doorbell: Doorbell, stop_id: int, *, patience: float) -> None:
+    """Wait for the rows of a stop; do what needs only the database, so that it ends with no node alive too."""
+    pause, next_sweep = FIRST_LOOK, time.monotonic()
+    while True:
+        with database.read() as connection:
+            left, overdue = marks.unfinished(connection, stop_id)
+        if not left or overdue > patience:
+            return
+        if time.monotonic() >= next_sweep:
+            changed = sweep_nodes(database) + sweep_unsettled(database)
+            doorbell.revoked([moved.id for moved in changed if moved.status is Status.STOPPED], STOPPED_BY_USER)
+            next_sweep = time.monotonic() + SWEEP_EVERY
+        time.sleep(pause)
+        pause = min(pause * 1.5, LAST_LOOK)
+
+
+def report(database: Database, stop_id: int, target: Container, notes: Iterable[str] = ()) -> StopReport:
+    """What came of a stop, as its rows tell it now."""
+    with database.read() as connection:
+        rows = marks.rows_of(connection, stop_id)
+        ended_before = marks.ended_below(connection, stop_id, target.id)
+    failed = {row.id: row.stop_error for row in rows if row.stop_error and row.status not in TERMINAL}
+    made = StopReport(
+        root=target.id,
+        stop_id=stop_id,
+        order=tuple(stop_order(rows)),
+        stopped=tuple(row.id for row in rows if row.status == Status.STOPPED),
+        already_ended=(*ended_before, *(row.id for row in rows if row.status in TERMINAL - {Status.STOPPED})),
+        failed=failed,
+        pending=tuple(row.id for row in rows if row.status not in TERMINAL and row.id not in failed),
+        notes=tuple(notes),
+    )
+    tell(made, target, rows)
+    return made
+
+
+def stop_order(rows: Iterable[Any]) -> list[str]:
+    """Children before parents, siblings oldest first; without recursion, for trees of any depth."""
+    children: dict[str | None, list[str]] = {}
+    listed = list(rows)
+    ids = {row.id for row in listed}
+    for row in listed:
+        parent = row.parent_container_id if row.parent_container_id in ids else None
+        children.setdefault(parent, []).append(row.id)
+    order: list[str] = []
+    stack = list(children.get(None, ()))
+    while stack:
+        found = stack.pop()
+        order.append(found)
+        stack.extend(children.get(found, ()))
+    return order[::-1]
+
+
+def tell(made: StopReport, target: Container, rows: Iterable[Any]) -> None:
+    """The facts of a stop in the log, one event each, at the seed's levels."""
+    about = f"parent={target.parent_container_id} root={target.root_id} player={target.player_id}"
+    for container_id in made.already_ended:
+        log.debug("container already ended container=%s %s", container_id, about)
+    for container_id, why in made.failed.items():
+        log.error("container not stopped container=%s %s why=%s", container_id, about, why)
+    if made.failed:
+        names = ", ".join(made.failed)
+        log.warning("stop left %d of %d running container=%s %s failed=%s", len(made.failed), len(made.order), target.id, about, names)
+    elif made.order:
+        log.info("stopped %d containers container=%s %s", len(made.stopped), target.id, about)
+    else:
+        log.info("container already ended container=%s %s", target.id, about)

@@ -1,0 +1,37 @@
+"""Finding what lost its node or was left unsettled, and ending it."""
+
+import logging
+
+from lifecycle.domain.policy import INTERRUPTED_NODE_LOST
+from lifecycle.store import nodes, runs
+from lifecycle.store.engine import Database
+from lifecycle.store.runs import Moved
+from lifecycle.trees.end import lose, settle, settle_one
+
+log = logging.getLogger("lifecycle.sweep")
+
+
+def sweep_nodes(database: Database) -> list[Moved]:
+    """Declare nodes dead whose lease ran out, then take the rows of every dead node."""
+    with database.begin() as connection:
+        gone = nodes.declare_dead(connection)
+    for node in gone:
+        log.warning("node lost node=%s", node)
+    with database.read() as connection:
+        rows = nodes.rows_on_dead_nodes(connection)
+    changed: list[Moved] = []
+    for container_id, epoch, node in rows:
+        changed += lose(database, container_id, epoch, node=node, why=INTERRUPTED_NODE_LOST)
+    return changed
+
+
+def sweep_unsettled(database: Database) -> list[Moved]:
+    """Settle what a crash between an ending and its settling left."""
+    with database.read() as connection:
+        left = runs.unsettled(connection)
+    changed: list[Moved] = []
+    for container_id in left:
+        settled = settle_one(database, container_id)
+        if settled is not None:
+            changed += [settled, *settle(database, settled)]
+    return changed
