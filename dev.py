@@ -80,7 +80,7 @@ def prepare() -> None:
         raise Refusal(f"needs Python 3.11 or later, this is {sys.version.split()[0]}: run it with a newer python3")
     with alone():
         wanted = fingerprint()
-        if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+        if STAMP.exists() and STAMP.read_text() == wanted and works(PYTHON):
             return
         # First gone, last written: an interrupted install is done again.
         STAMP.unlink(missing_ok=True)
