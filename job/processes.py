@@ -13,6 +13,10 @@ from pathlib import Path
 GUARD = Path(__file__).with_name("guard.py")
 
 
+class Failed(Exception):
+    """A command did not do its work; the message is its last line."""
+
+
 @dataclass
 class Process:
     """One command under a guard, in a session of its own: a Ctrl-C on our terminal does not reach it."""
@@ -73,6 +77,17 @@ class Process:
         options += ["--user", self.user] if self.user else []
         options += ["--remove", str(self.remove)] if self.remove else []
         return [sys.executable, "-IS", str(GUARD), *options, "--", *self.command]
+
+
+def run(process: Process, seconds: float) -> None:
+    """To its end, which is a success within that time or Failed with its last words."""
+    process.start()
+    try:
+        ended = process.wait(seconds)
+    finally:
+        process.kill()
+    if not ended or process.exit_code:
+        raise Failed(f"{process.name}: {process.last_words()}")
 
 
 def stop(processes: Sequence[Process], number: signal.Signals, seconds: float) -> list[Process]:

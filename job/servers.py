@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from job.binaries import ServerMissing, copy_of_wheel, postgres_bin, readable_by_all, valkey_binary
-from job.processes import Process
+from job.processes import Failed, Process, run
 
 READY_WITHIN = 30.0
 PONG = b"+OK\r\n+PONG\r\n"
@@ -80,6 +80,12 @@ class Server:
         if self._folder is None:
             raise ServerMissing(f"{self.name} was not started")
         return Path(self._folder.name)
+
+    @property
+    def process(self) -> Process:
+        if self._process is None:
+            raise ServerMissing(f"{self.name} was not started")
+        return self._process
 
     def _prepare(self) -> None:
         raise NotImplementedError
@@ -185,17 +191,11 @@ class Postgres(Server):
         if user:
             give_away([self.home, secret], user)
         initdb = [str(self._bin / "initdb"), *INITDB, f"--pwfile={secret}", "-D", str(self._data)]
-        self._run_to_end(Process("initdb", initdb, log=self.home / "log", user=user, remove=self.home))
-        secret.unlink()
-
-    def _run_to_end(self, process: Process) -> None:
-        process.start()
         try:
-            ended = process.wait(READY_WITHIN)
-        finally:
-            process.kill()
-        if not ended or process.exit_code:
-            raise ServerMissing(f"postgres does not start here: {process.last_words()}")
+            run(Process("initdb", initdb, log=self.home / "log", user=user, remove=self.home), READY_WITHIN)
+        except Failed as failure:
+            raise ServerMissing(f"postgres does not start here: {failure}") from None
+        secret.unlink()
 
     def _command(self) -> list[str]:
         # A killed server left its pid file, and the file says ready.

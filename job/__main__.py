@@ -1,0 +1,55 @@
+"""`python -m job`: a broker, two nodes, beat and a crawl of a folder, and its tree until it is over or you end it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from job import crawl, nodes, signals, stage
+from job.binaries import ServerMissing
+from job.processes import Failed
+from lifecycle import LifecycleError
+
+
+def main(arguments: Sequence[str]) -> int:
+    signals.take_over()
+    try:
+        options = parse(arguments)
+        os.chdir(Path(__file__).parents[1])
+        return play(options.folder, Console(highlight=False))
+    except signals.Ended as ended:
+        return 128 + ended.number
+    except (stage.Refusal, ServerMissing, Failed, LifecycleError) as problem:
+        print(f"job: {problem}", file=sys.stderr)
+        return 1
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dev.py run", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="what to crawl (default: Python's standard library)")
+    options = parser.parse_args(arguments)
+    if options.folder:
+        options.folder = options.folder.resolve()
+        if not options.folder.is_dir():
+            parser.error(f"not a folder: {options.folder}")
+    return options
+
+
+def play(folder: Path | None, console: Console) -> int:
+    """Each part stands on those above it, and leaves before them."""
+    with stage.alone(), stage.broker() as server, stage.environment():
+        nodes.migrate()
+        lifecycle = crawl.installed()
+        with nodes.running() as processes, crawl.stopped_in_the_end(lifecycle, console) as ours:
+            root = crawl.start(lifecycle, folder)
+            ours.append(root)
+            console.print(crawl.how_to_stop(root), soft_wrap=True)
+            tree = crawl.follow(lifecycle, root, [*processes, *server], console)
+            return crawl.summarise(tree, console)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""The main job as a person meets it: it shows its tree, ends in order, and leaves nothing behind."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("dev.py", "job", "lifecycle", "migrations", "workers", "pyproject.toml", "requirements.txt")
+MARK = "JOB_OF"
+FIRST_TREE_WITHIN = 15.0
+ENDS_WITHIN = 30.0
+TREE_LINE = re.compile(r"\d\d:\d\d:\d\d +(PENDING|RUNNING) +crawl")
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def place(tmp_path, valkey):
+    """A copy of the project, so that the job of a developer may run meanwhile."""
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    return tmp_path
+
+
+@pytest.fixture
+def much(tmp_path):
+    """A folder whose crawl does not end before the test does."""
+    for folder in range(60):
+        (tmp_path / "much" / f"{folder}").mkdir(parents=True)
+        for number in range(200):
+            (tmp_path / "much" / f"{folder}" / f"{number}.txt").write_text("one two three " * 2_000)
+    return tmp_path / "much"
+
+
+@pytest.fixture
+def job(place):
+    """Starts the job; whatever a failed test leaves is killed, and its guards follow."""
+    started = []
+
+    def start(*arguments, **environment):
+        command = [sys.executable, "-m", "job", *map(str, arguments)]
+        started.append(launch(command, place, environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_small_crawl_shows_its_tree_and_ends_by_itself(job, place, tmp_path):
+    folder = tmp_path / "few" / "below"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("one two")
+    output, _ = (process := job(folder.parent)).communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert TREE_LINE.search(output)
+    assert re.search(r"crawl-coordinator-\w+ COMPLETED after", output)
+    assert left_of(place) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_its_pid_alone_ends_it_in_order(job, place, much, number):
+    process = job(much)
+    wait_for_tree(process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=ENDS_WITHIN)
+    assert process.returncode == 128 + number, output
+    assert left_of(place) == []
+    assert not (place / "var" / "env").exists()
+    if number != signal.SIGHUP:
+        assert re.search(r"Stopped \d+ containers, children before parents", output)
+    assert "ForkPoolWorker exited" not in logs(place)
+
+
+def test_it_ends_when_the_signal_was_inherited_as_ignored(place, much):
+    script = f"trap '' INT TERM HUP; exec {sys.executable} -m job {much}"
+    process = launch(["sh", "-c", script], place)
+    wait_for_tree(process)
+    process.terminate()
+    process.communicate(timeout=ENDS_WITHIN)
+    assert left_of(place) == []
+
+
+def test_a_kill_leaves_no_process_after_a_second(job, place, much):
+    process = job(much)
+    wait_for_tree(process)
+    time.sleep(3)  # nodes are up and busy
+    assert any("valkey" in command for command in left_of(place))
+    process.kill()
+    deadline = time.monotonic() + 1
+    while left_of(place) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left_of(place) == []
+
+
+def test_the_line_it_prints_stops_the_tree_from_a_second_terminal(job, place, much):
+    process = job(much)
+    lines = wait_for_tree(process)
+    line = next(line for line in lines if "container stop" in line)
+    time.sleep(3)
+    stopped = subprocess.run(line, shell=True, cwd=place, capture_output=True, text=True, timeout=60, check=False)
+    assert stopped.returncode == 0, stopped.stderr
+    output, _ = process.communicate(timeout=ENDS_WITHIN)
+    assert process.returncode == 0, output
+    assert re.search(r"crawl-coordinator-\w+ STOPPED after", output)
+    assert left_of(place) == []
+
+
+def test_a_second_job_in_the_folder_is_refused(job, much):
+    wait_for_tree(job(much))
+    output, _ = (second := job()).communicate(timeout=10)
+    assert second.returncode == 1
+    assert re.fullmatch(r"job: another run is going on in this folder \(pid \d+\): stop it first\n", output)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, r"job: the broker at REDIS_URL does not answer: .*\n"),
+        ({"REDIS_URL": "nonsense"}, r"job: the broker at REDIS_URL does not answer: .*\n"),
+        ({"LIFECYCLE_DATABASE_URL": "postgresql://127.0.0.1:1/none"}, r"job: migrate: .*\n"),
+    ],
+)
+def test_what_it_cannot_reach_is_one_line(job, place, environment, message):
+    output, _ = (process := job(**environment)).communicate(timeout=30)
+    assert process.returncode == 1
+    assert re.fullmatch(message, output)
+    assert left_of(place) == []
+
+
+def launch(command, place, environment=None):
+    env = {name: value for name, value in os.environ.items() if name not in {"REDIS_URL", "LIFECYCLE_DATABASE_URL"}}
+    env |= {MARK: str(place), **(environment or {})}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=place, env=env)
+
+
+def wait_for_tree(process):
+    """The lines up to the first one of the tree."""
+    lines, start = [], time.monotonic()
+    for line in process.stdout:
+        lines.append(line)
+        if TREE_LINE.match(line):
+            assert time.monotonic() - start < FIRST_TREE_WITHIN
+            return lines
+    pytest.fail(f"no tree: {''.join(lines)}")
+
+
+def left_of(place):
+    """Command lines of all that the job of this place started, wherever they moved to since."""
+    mark, found = f"{MARK}={place}\0".encode(), []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+    return [command for command in found if command]  # a zombie has none
+
+
+def logs(place):
+    return "".join(log.read_text() for log in (place / "var" / "log").iterdir())
