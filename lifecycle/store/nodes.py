@@ -1,12 +1,12 @@
 """Nodes: one row a start of a Celery worker, renewed while it lives."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from lifecycle.domain.status import TERMINAL
 from lifecycle.store.clock import later, now
 from lifecycle.store.runs import no_live_child
 from lifecycle.store.tables import containers, live, nodes
@@ -16,19 +16,24 @@ n, c = nodes.c, containers.c
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A live row that names a node, with what its supervisor must know."""
+    """A row that names a node or that one of its processes says it runs, with what the supervisor must know."""
 
     id: str
     status: str
     epoch: int
+    node: str | None
     pid: int | None
     pid_started: int | None
-    detached: bool
     parent: str | None
+    stop_error: str | None
     seconds_to_deadline: float | None
     signal_due: bool
     has_live_child: bool
-    stop_error: str | None
+
+    @property
+    def is_live(self) -> bool:
+        """True if the row has not ended."""
+        return self.status not in TERMINAL
 
 
 def register(connection: sa.Connection, values: Mapping[str, Any], *, expires_in: float) -> None:
@@ -71,17 +76,25 @@ def rows_on_dead_nodes(connection: sa.Connection, limit: int = 1_000) -> list[tu
     return [(row.id, row.epoch, row.node) for row in connection.execute(query)]
 
 
-def held(connection: sa.Connection, node: str, running: Iterable[str] = ()) -> list[Held]:
-    """Rows that name this node, and those of the ids its processes say they run."""
-    names_it = sa.and_(live(), c.node == node)
-    query = sa.select(
-        c.id, c.status, c.epoch, c.pid, c.pid_started, c.detached, c.parent_container_id,
-        c.stop_deadline, sa.case((c.signal_at <= now(), True), else_=False), sa.not_(no_live_child()), c.stop_error, now(),
-    ).where(sa.or_(names_it, c.id.in_(list(running))))
-    return [_held(*row) for row in connection.execute(query)]
+def rows_on_node(connection: sa.Connection, node: str) -> list[tuple[str, int]]:
+    """Live rows that name this node: id and epoch."""
+    query = sa.select(c.id, c.epoch).where(live(), c.node == node)
+    return [(row.id, row.epoch) for row in connection.execute(query)]
+
+
+def held(connection: sa.Connection, node: str, said: Sequence[str] = ()) -> list[Held]:
+    """Live rows that name this node, and the rows its processes say they run."""
+    what = (c.id, c.status, c.epoch, c.node, c.pid, c.pid_started, c.parent_container_id, c.stop_error)
+    signal_due = sa.case((c.signal_at <= now(), True), else_=False)
+    query = sa.select(*what, c.stop_deadline, now(), signal_due, sa.not_(no_live_child()))
+    found = connection.execute(query.where(live(), c.node == node)).all()
+    others = set(said).difference(row.id for row in found)
+    if others:
+        found = [*found, *connection.execute(query.where(c.id.in_(others)))]
+    return [_held(*row) for row in found]
 
 
 def _held(*row: Any) -> Held:
-    deadline: datetime | None = row[7]
-    seconds = (deadline - row[11]).total_seconds() if deadline is not None else None
-    return Held(*row[:7], seconds, bool(row[8]), bool(row[9]), row[10])
+    *what, deadline, at, signal_due, has_live_child = row
+    seconds = None if deadline is None else (deadline - at).total_seconds()
+    return Held(*what, seconds, bool(signal_due), bool(has_live_child))

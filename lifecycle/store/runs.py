@@ -110,6 +110,18 @@ def rest(
     return connection.execute(resting.values(values)).rowcount == 1
 
 
+def waits_for_signal(connection: sa.Connection, container_id: str) -> str | None:
+    """The node of a STOPPING execution that no live attached child holds back any more."""
+    waits = sa.and_(c.id == container_id, c.status == Status.STOPPING.value, c.node.is_not(None), no_live_child())
+    return connection.execute(sa.select(c.node).where(waits)).scalar()
+
+
+def count_iteration(connection: sa.Connection, container_id: str, epoch: int) -> None:
+    """One more iteration done by an execution that goes on."""
+    mine = containers.update().where(c.id == container_id, c.epoch == epoch, c.node.is_not(None))
+    connection.execute(mine.values(current_iteration=c.current_iteration + 1, updated_at=now()))
+
+
 def lock(connection: sa.Connection, container_id: str) -> Container | None:
     """The row, locked `FOR NO KEY UPDATE`: waits for spawners under it; decide in a new statement after this one."""
     query = sa.select(*COLUMNS).where(c.id == container_id).with_for_update(key_share=True)

@@ -115,11 +115,21 @@ def report(database: Database, stop_id: int, target: Container, notes: Iterable[
 
 
 def stop_order(rows: Iterable[Any]) -> list[str]:
-    """Children before parents, siblings oldest first; without recursion, for trees of any depth."""
-    children: dict[str | None, list[str]] = {}
+    """Ids with children before parents, siblings oldest first; without recursion, for trees of any depth."""
+    return _walk(rows, oldest_last=False)[::-1]
+
+
+def tree_order(rows: Iterable[Any]) -> list[str]:
+    """Ids with parents before children, siblings oldest first."""
+    return _walk(rows, oldest_last=True)
+
+
+def _walk(rows: Iterable[Any], *, oldest_last: bool) -> list[str]:
+    """Parents first; `rows` are oldest first, and a stack turns siblings around."""
     listed = list(rows)
     ids = {row.id for row in listed}
-    for row in listed:
+    children: dict[str | None, list[str]] = {}
+    for row in reversed(listed) if oldest_last else listed:
         parent = row.parent_container_id if row.parent_container_id in ids else None
         children.setdefault(parent, []).append(row.id)
     order: list[str] = []
@@ -128,7 +138,7 @@ def stop_order(rows: Iterable[Any]) -> list[str]:
         found = stack.pop()
         order.append(found)
         stack.extend(children.get(found, ()))
-    return order[::-1]
+    return order
 
 
 def tell(made: StopReport, target: Container, rows: Iterable[Any]) -> None:

@@ -35,3 +35,14 @@ def sweep_unsettled(database: Database) -> list[Moved]:
         if settled is not None:
             changed += [settled, *settle(database, settled)]
     return changed
+
+
+def leave_node(database: Database, node: str, why: str) -> list[Moved]:
+    """A node that goes in order: it is dead from now on, and the rows that still name it are taken from it."""
+    with database.begin() as connection:
+        nodes.retire(connection, node, why)
+        rows = nodes.rows_on_node(connection, node)
+    changed: list[Moved] = []
+    for container_id, epoch in rows:
+        changed += lose(database, container_id, epoch, node=node, why=why)
+    return changed

@@ -1,0 +1,60 @@
+"""What several verbs take: the Lifecycle of the app, players, tags, ids."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any
+
+import click
+
+from lifecycle.runtime.installed import lifecycle_of
+
+MAX_INTEGER = 2**31 - 1  # the width of the column
+
+Decorator = Callable[[Any], Any]
+
+
+def pass_lifecycle(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the verb the Lifecycle of the app named with `celery -A`."""
+
+    @click.pass_context
+    @wraps(verb)
+    def call(ctx: click.Context, /, *args: Any, **kwargs: Any) -> Any:
+        return verb(lifecycle_of(ctx.obj.app), *args, **kwargs)
+
+    return call
+
+
+def split_pairs(given: Iterable[str]) -> list[tuple[str, str]]:
+    """Read `key=value` arguments; the value may be empty and may hold further `=`."""
+    split = [(text, *text.partition("=")) for text in given]
+    for text, key, equals, _ in split:
+        if not key or not equals:
+            raise click.BadParameter(f"{text!r} is not key=value")
+    return [(key, value) for _, key, _, value in split]
+
+
+def _tags(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> Mapping[str, str]:
+    tags: dict[str, str] = {}
+    for key, value in split_pairs(given):
+        if tags.get(key, value) != value:
+            raise click.BadParameter(f"{key} cannot be both {tags[key]!r} and {value!r}")
+        tags[key] = value
+    return tags
+
+
+def _player(_ctx: click.Context, _param: click.Parameter, given: int | None) -> int | None:
+    if given is not None and abs(given) > MAX_INTEGER:
+        raise click.BadParameter(f"{given} is too large for a player id")
+    return given
+
+
+def tag_option(text: str) -> Decorator:
+    """`--tag k=v`, any number of them, as a mapping."""
+    return click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, callback=_tags, help=text)
+
+
+player_option = click.option(
+    "--player-id", type=int, callback=_player, metavar="N", help="Only containers of this player."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+id_argument = click.argument("container_id", metavar="ID")

@@ -1,0 +1,78 @@
+"""`container start`: a container of a registered type, from the command line."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from lifecycle.cli.options import pass_lifecycle, player_option, split_pairs, tag_option
+from lifecycle.cli.text import clean
+from lifecycle.domain.container import Container
+from lifecycle.runtime.app import Lifecycle
+
+INTERRUPTED = 130  # the shell's code for Ctrl-C
+
+
+def _kwargs(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """Keyword arguments of the body; a repeated key becomes a list."""
+    values: dict[str, list[Any]] = {}
+    for key, text in split_pairs(given):
+        values.setdefault(key, []).append(parse_value(text))
+    return {key: found if len(found) > 1 else found[0] for key, found in values.items()}
+
+
+@click.command("start")
+@click.argument("container_type", metavar="TYPE")
+@click.argument("kwargs", metavar="[KEY=VALUE]...", nargs=-1, callback=_kwargs)
+@player_option
+@tag_option("Give it this tag; may be repeated.")
+@click.option("--resource", "resources", metavar="NAME", multiple=True, help="Hold this; may be repeated.")
+@click.option("--detach", is_flag=True, help="Not stopped with a parent.")
+@click.option("--grace", type=click.FloatRange(min=0), metavar="SECONDS", help="From a stop to the kill.")
+@click.option("--id", "container_id", metavar="ID", help="Its id, instead of a generated one.")
+@click.option("--wait", is_flag=True, help="Wait for its end and exit with its exit code.")
+@pass_lifecycle
+def start_container(
+    lifecycle: Lifecycle, *, container_type: str, kwargs: Mapping[str, Any], wait: bool, **how: Any
+) -> None:
+    """Start a container of a registered TYPE and print its id.
+
+    A VALUE is JSON where it is valid JSON, else text; a KEY given several times makes a list.
+
+    \b
+    Example:
+      celery -A workers container start CRAWL_COORDINATOR folder=/usr/share depth=3
+    """
+    container = lifecycle.start(container_type, kwargs, **how)
+    click.echo(clean(container.id))
+    if wait:
+        click.get_current_context().exit(ended(container))
+
+
+def ended(container: Container) -> int:
+    """Wait for its end, say how it ended, and give its exit code."""
+    try:
+        container = container.wait()
+    except KeyboardInterrupt:
+        click.echo("not waiting any more: the container goes on", err=True)
+        return INTERRUPTED
+    message = f": {clean(container.exit_message)}" if container.exit_message else ""
+    click.echo(f"{container.status} {container.exit_code}{message}", err=True)
+    return 1 if container.exit_code is None else container.exit_code
+
+
+def parse_value(text: str) -> Any:
+    """JSON where it parses to what JSON can say, else the text itself."""
+    try:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

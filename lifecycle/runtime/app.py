@@ -1,0 +1,314 @@
+"""The Lifecycle of a Celery app: what a pipeline and an operator call."""
+
+import getpass
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from celery import Celery, current_app
+
+from lifecycle.domain.container import Container
+from lifecycle.domain.report import StopReport
+from lifecycle.domain.status import Status, parse_statuses
+from lifecycle.errors import (
+    ContainerStopped,
+    DuplicateType,
+    ImpossibleSettings,
+    InvalidArgument,
+    LifecycleError,
+    UnknownType,
+    WaitRefused,
+    WaitTimeout,
+)
+from lifecycle.runtime import hooks
+from lifecycle.runtime.doorbell import CeleryDoorbell
+from lifecycle.runtime.execution import current_execution
+from lifecycle.runtime.installed import lifecycle_of
+from lifecycle.runtime.logs import ContainerLogs
+from lifecycle.runtime.node import Node
+from lifecycle.runtime.seat import Seat
+from lifecycle.runtime.task import ContainerTask
+from lifecycle.settings import Settings, read_settings
+from lifecycle.store import assignments, containers, logs, runs, schema, transitions
+from lifecycle.store.assignments import Assignment
+from lifecycle.store.engine import Database
+from lifecycle.store.logs import LogLine
+from lifecycle.store.transitions import Transition
+from lifecycle.trees import stop as stops
+
+log = logging.getLogger("lifecycle.app")
+NO_URL = (
+    "no database is set: give app.conf.lifecycle_database_url or the environment's LIFECYCLE_DATABASE_URL, "
+    "as postgresql://user@host/name or sqlite:///lifecycle.db"
+)
+
+
+class Lifecycle:
+    """`Lifecycle(app)` makes an app's container tasks durable trees, and is `app.lifecycle` from then on."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self.node: Node | None = None
+        self.doorbell = CeleryDoorbell(self)
+        app.lifecycle = self
+        hooks.install(self)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """As configured; raises ImpossibleSettings."""
+        return read_settings(self.app.conf)
+
+    @cached_property
+    def database(self) -> Database:
+        """Where the rows are; raises ImpossibleSettings without a URL: there is no default database."""
+        if not self.settings.database_url:
+            raise ImpossibleSettings(NO_URL)
+        return Database(
+            self.settings.database_url, schema=self.settings.database_schema, busy_timeout=self.settings.lease / 4
+        )
+
+    @cached_property
+    def logs_handler(self) -> ContainerLogs:
+        """Where the executions of this process log to."""
+        return ContainerLogs(self.database, self.settings)
+
+    @cached_property
+    def who(self) -> str:
+        """Who acts here, as rows name it: the container that runs, or user and host."""
+        return f"{_user()}@{socket.gethostname()}"
+
+    # Reading
+
+    def get(self, container_id: str, *, player_id: int | None = None) -> Container:
+        """One container; raises ContainerNotFound."""
+        with self.database.read() as connection:
+            return self.keep(containers.get(connection, container_id, player_id))
+
+    def resolve(self, part: str, *, player_id: int | None = None) -> str:
+        """The id that a unique prefix or suffix names; raises ContainerNotFound or AmbiguousId."""
+        with self.database.read() as connection:
+            return containers.resolve(connection, part, player_id)
+
+    def find(
+        self,
+        status: Iterable[Status] | str | None = None,
+        player_id: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        type: str | None = None,  # noqa: A002 - the word users know
+        limit: int | None = 100,
+    ) -> list[Container]:
+        """Containers that fit every filter given, newest first; raises InvalidArgument for an unknown status."""
+        wanted = parse_statuses(status) if isinstance(status, str) else status
+        with self.database.read() as connection:
+            found = containers.find(
+                connection, status=wanted, player_id=player_id, tags=tags, container_type=type, limit=limit
+            )
+        return [self.keep(each) for each in found]
+
+    def counts(
+        self,
+        player_id: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        type: str | None = None,  # noqa: A002 - the word users know
+    ) -> dict[Status, int]:
+        """How many containers fit the filters, by status."""
+        with self.database.read() as connection:
+            return containers.count_by_status(connection, player_id=player_id, tags=tags, container_type=type)
+
+    def children(self, container_id: str, live: bool | None = None) -> list[Container]:
+        """Direct children, oldest first; only live ones (True), only ended ones (False), or all."""
+        with self.database.read() as connection:
+            containers.get(connection, container_id)
+            return [self.keep(each) for each in containers.children(connection, container_id, live)]
+
+    def tree(self, container_id: str) -> list[Container]:
+        """The container and all below it: parents before children, siblings oldest first."""
+        with self.database.read() as connection:
+            containers.get(connection, container_id)
+            rows = containers.descendants(connection, container_id)
+        by_id = {each.id: each for each in rows}
+        return [self.keep(by_id[found]) for found in stops.tree_order(rows)]
+
+    def history(self, container_id: str) -> list[Transition]:
+        """Every change of its status, oldest first."""
+        with self.database.read() as connection:
+            return transitions.history(connection, container_id)
+
+    def holdings(self, container_id: str) -> list[Assignment]:
+        """The resources it holds now."""
+        with self.database.read() as connection:
+            return assignments.held_by(connection, [container_id])
+
+    def logs(
+        self,
+        container_ids: Iterable[str],
+        *,
+        after: int = 0,
+        tail: int | None = None,
+        level: str | None = None,
+        since: datetime | None = None,
+        limit: int | None = 1_000,
+    ) -> list[LogLine]:
+        """Log lines after line `after`, oldest first; the last `tail` of them if given."""
+        with self.database.read() as connection:
+            return logs.read(
+                connection, container_ids, after=after, tail=tail, level=level, since=since, limit=limit
+            )
+
+    def wait(self, container_id: str, timeout: float | None = None) -> Container:
+        """Block until a container has ended; raises WaitTimeout, and WaitRefused inside a container's body."""
+        if current_execution() is not None:
+            raise WaitRefused("a body cannot wait for a container: with every slot so held nothing could run")
+        end = None if timeout is None else time.monotonic() + timeout
+        pause = 0.02
+        while not (found := self.get(container_id)).is_ended:
+            if end is not None and time.monotonic() >= end:
+                raise WaitTimeout(f"{container_id} is {found.status} after {timeout} s")
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+        return found
+
+    # Acting
+
+    def stop(
+        self,
+        container_id: str,
+        *,
+        player_id: int | None = None,
+        grace: float | None = None,
+        force: bool = False,
+        reason: str | None = None,
+        wait: bool = True,
+    ) -> StopReport:
+        """Take a container and its whole attached tree down, children before parents (design, section 6).
+
+        grace: seconds until the kill, instead of each container's own; force: 0. wait: until all have ended.
+        Raises ContainerNotFound, and StoreUnreachable with nothing marked; ContainerStopped if the caller is in the
+        tree itself.
+        """
+        if grace is not None and grace < 0:
+            raise InvalidArgument(f"grace is a number of seconds from 0, not {grace}")
+        execution = current_execution()
+        by = execution.container.id if execution is not None else self.who
+        request = stops.Request(
+            container_id=container_id, by=by, reason=reason, grace=0.0 if force else grace, player_id=player_id
+        )
+        if execution is not None and self._is_above(container_id, execution.container):
+            with execution.shielded():
+                marked, target = stops.mark(self.database, request)
+                stops.ring(self.database, self.doorbell, marked, target)
+            execution.raised = True
+            raise ContainerStopped(execution.container.id)
+        patience = self.settings.expires_in + 5
+        return stops.stop(self.database, self.doorbell, request, wait=wait, patience=patience)
+
+    def preview(self, container_id: str, *, player_id: int | None = None) -> list[Container]:
+        """What a stop would end now, in stop order."""
+        self.get(container_id, player_id=player_id)
+        rows = self.tree(container_id)
+        left_alone: set[str] = set()
+        for each in rows:
+            if each.id != container_id and (each.detached or each.parent_container_id in left_alone):
+                left_alone.add(each.id)
+        going = [each for each in rows if each.id not in left_alone and not each.is_ended]
+        by_id = {each.id: each for each in going}
+        return [by_id[found] for found in stops.stop_order(going)]
+
+    def start(
+        self,
+        type: str,  # noqa: A002 - the word users know
+        kwargs: Mapping[str, Any] | None = None,
+        **wishes: Any,
+    ) -> Container:
+        """Spawn a container of a registered type, as `ContainerTask.spawn` does; raises UnknownType."""
+        types = self.types()
+        if type not in types:
+            known = ", ".join(sorted(types)) or "none"
+            raise UnknownType(f"no container type {type}; registered are: {known}")
+        return types[type].spawn((), kwargs, **wishes)
+
+    def migrate(self, revision: str = "head") -> list[str]:
+        """Bring the database's tables up to this version; the revisions applied."""
+        return schema.migrate(self.database, revision)
+
+    # For the runtime
+
+    def types(self) -> dict[str, ContainerTask]:
+        """The app's container tasks by type; raises DuplicateType, ImpossibleSettings for a task's own options."""
+        found: dict[str, ContainerTask] = {}
+        for task in self.app.tasks.values():
+            if isinstance(task, ContainerTask):
+                other = found.setdefault(task.type_name, task)
+                if other is not task:
+                    raise DuplicateType(f"container type {task.type_name} is both {other.name} and {task.name}")
+                task.check_options()
+        return found
+
+    def keep(self, container: Container) -> Container:
+        """A container that can look again at itself."""
+        return replace(container, keeper=self)
+
+    def seat(self) -> Seat:
+        """Where an execution of this process sits; raises LifecycleError outside of a node."""
+        if self.node is None:
+            raise LifecycleError("containers run on nodes only: this process is no Celery worker of the app")
+        return self.node.seat()
+
+    def wake_parent(self, container: Container) -> None:
+        """A child ended STOPPED: if that was its parent's last, the parent's node is to signal it now."""
+        above = container.parent_container_id
+        if above is None or container.detached or self.node is None:
+            return
+        with self.database.read() as connection:
+            where = runs.waits_for_signal(connection, above)
+        if where == self.node.page.node:
+            self.node.look_now()
+        elif where is not None:
+            self.doorbell.ring(container.root_id, container.depth)
+
+    def _is_above(self, container_id: str, container: Container) -> bool:
+        """True if `container_id` is the container itself or above it, by attached links."""
+        with self.database.read() as connection:
+            while container.id != container_id:
+                if container.detached or container.parent_container_id is None:
+                    return False
+                container = containers.get(connection, container.parent_container_id)
+        return True
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
+
+
+def get(container_id: str, *, player_id: int | None = None) -> Container:
+    """`Lifecycle.get` of the current app."""
+    return lifecycle_of(current_app).get(container_id, player_id=player_id)
+
+
+def find(**filters: Any) -> list[Container]:
+    """`Lifecycle.find` of the current app."""
+    return lifecycle_of(current_app).find(**filters)
+
+
+def children(container_id: str, live: bool | None = None) -> list[Container]:
+    """`Lifecycle.children` of the current app."""
+    return lifecycle_of(current_app).children(container_id, live)
+
+
+def tree(container_id: str) -> list[Container]:
+    """`Lifecycle.tree` of the current app."""
+    return lifecycle_of(current_app).tree(container_id)
+
+
+def stop(container_id: str, **wishes: Any) -> StopReport:
+    """`Lifecycle.stop` of the current app."""
+    return lifecycle_of(current_app).stop(container_id, **wishes)

@@ -1,0 +1,62 @@
+"""Celery as the trees use it: a broadcast to ring, messages to start, revoked marks for those who wait for results."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from celery.app.task import Task
+from celery.worker.control import control_command
+
+from lifecycle.runtime.message import header, read_call, with_header
+
+if TYPE_CHECKING:
+    from lifecycle.runtime.app import Lifecycle
+
+log = logging.getLogger("lifecycle.doorbell")
+RING = "lifecycle_ring"
+
+
+class CeleryDoorbell:
+    """The `Doorbell` of one app."""
+
+    def __init__(self, lifecycle: "Lifecycle") -> None:
+        self._lifecycle = lifecycle
+        self._app = lifecycle.app
+
+    def ring(self, root_id: str, depth: int) -> bool:
+        """One broadcast without ids: a list of 10,000 would block every node for seconds."""
+        try:
+            self._app.control.broadcast(RING, arguments={"root_id": root_id, "depth": depth})
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the rows have the stop
+            log.info("not rung root=%s error=%s", root_id, error)
+            return False
+        return True
+
+    def publish(self, container_id: str, message: dict[str, Any]) -> None:
+        """Send the recorded message once more, as its spawner did."""
+        call = read_call(message)
+        options = {**call["options"], "task_id": container_id, "add_to_parent": False}
+        options = with_header(options, header(self._lifecycle, recorded=True))
+        task = self._app.tasks.get(call["task"])
+        if isinstance(task, Task):
+            Task.apply_async(task, call["args"], call["kwargs"], **options)
+        else:
+            self._app.send_task(call["task"], call["args"], call["kwargs"], **options)
+
+    def revoked(self, container_ids: Sequence[str], reason: str) -> None:
+        """Who waits for their results learns that they were stopped; a stored SUCCESS is kept by the backend."""
+        for container_id in container_ids:
+            try:
+                self._app.backend.mark_as_revoked(container_id, reason)
+            except Exception as error:  # noqa: BLE001 - the row is the truth; a result backend that is away is not
+                log.warning("results not marked revoked container=%s error=%s", container_id, error)
+                return
+
+
+@control_command(name=RING, args=[("root_id", str), ("depth", int)], signature="[root_id] [depth]")  # type: ignore[untyped-decorator]
+def lifecycle_ring(state: Any, root_id: str = "", depth: int = 0) -> dict[str, str]:
+    """Make this node look at the database now."""
+    lifecycle = getattr(state.app, "lifecycle", None)
+    if lifecycle is not None and lifecycle.node is not None:
+        lifecycle.node.look_now()
+    return {"ok": f"looking at {root_id} from level {depth}"}

@@ -1,0 +1,192 @@
+"""One execution of a container in this process: what its body may ask, and how a stop reaches it."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from lifecycle.domain.container import Container
+from lifecycle.errors import ContainerStopped
+from lifecycle.runtime.page import Page
+
+STOP_SIGNAL = signal.SIGUSR2  # the one signal that Celery's prefork pool leaves alone
+
+
+class Execution:
+    """From the claim until Celery has stored the result."""
+
+    def __init__(self, container: Container, page: Page | None = None, slot: int | None = None) -> None:
+        self.container = container
+        self.armed = False
+        """True while the body runs: only then a stop is raised."""
+        self.raised = False
+        """True once a stop was raised: the container ends STOPPED whatever the body does."""
+        self.over = False
+        """True once the body has returned or raised."""
+        self.ended = False
+        """True once its ending is written, or it is to write none."""
+        self.retry: tuple[dict[str, Any], float] | None = None
+        """What `self.retry()` asked for: the message, and seconds until it."""
+        self._shields = 0
+        self._stop = threading.Event()
+        self._page = page
+        self._slot = slot
+
+    def body(self, call: Callable[[], Any]) -> Any:
+        """Run the body; a stop can be raised in it from here until it has returned or raised."""
+        try:
+            self.armed = True
+            return call()
+        finally:
+            self.armed = False
+            self.over = True
+
+    def ask_stop(self) -> None:
+        """From the supervisor's thread: the next `checkpoint()` or `sleep()` raises."""
+        self._stop.set()
+
+    @property
+    def stop_asked(self) -> bool:
+        """True if this execution is to be stopped."""
+        if self._stop.is_set():
+            return True
+        if self._page is None or self._slot is None:
+            return False
+        return self._page.is_asked(self._slot, self.container.id, self.container.epoch)
+
+    def meet_stop(self) -> None:
+        """Raise ContainerStopped if asked to, unless shielded, over, or already cleaning up after one."""
+        if self.armed and not self._shields and self.stop_asked and not _handling_a_stop():
+            self.raised = True
+            raise ContainerStopped(self.container.id)
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """No stop is raised inside; one that came meanwhile is raised at the end."""
+        self._shield(+1)
+        try:
+            yield
+        finally:
+            self._shield(-1)
+        self.meet_stop()
+
+    def _shield(self, step: int) -> None:
+        self._shields += step
+        if self._page is not None and self._slot is not None:
+            self._page.shield(self._slot, self._shields > 0)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, keeping the slot; a stop ends it."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.meet_stop()
+            if self._stop.is_set():  # shielded: only the time ends this sleep
+                time.sleep(left)
+            else:
+                self._stop.wait(left)
+        self.meet_stop()
+
+
+def _handling_a_stop() -> bool:
+    """True inside an `except` or `finally` that a stop led to: raising again there would cut its clean-up short."""
+    error = sys.exception()
+    while error is not None:
+        if isinstance(error, ContainerStopped):
+            return True
+        error = error.__context__
+    return False
+
+
+class Holder(Protocol):
+    """Where a process or a thread keeps its current execution."""
+
+    execution: Execution | None
+
+
+class _Process:
+    """One execution a process (prefork, solo): threads that a body starts see it too."""
+
+    execution: Execution | None = None
+
+
+class _Thread(threading.local):
+    """One execution a thread (threads, gevent)."""
+
+    execution: Execution | None = None
+
+
+_holder: Holder = _Process()
+running: dict[str, Execution] = {}
+"""Every execution of this process, by container id: what a supervisor in the same process looks at."""
+
+
+def hold_by_thread() -> None:
+    """From now on each thread has a current execution of its own."""
+    global _holder  # noqa: PLW0603 - chosen once, when the pool is known
+    _holder = _Thread()
+
+
+def current_execution() -> Execution | None:
+    """The execution at hand, or None outside of a container."""
+    return _holder.execution
+
+
+def enter(execution: Execution) -> None:
+    """Make it the current one."""
+    _holder.execution = execution
+    running[execution.container.id] = execution
+
+
+def leave() -> None:
+    """No container runs here any more."""
+    if _holder.execution is not None:
+        running.pop(_holder.execution.container.id, None)
+    _holder.execution = None
+
+
+def install_stop_signal() -> None:
+    """At each claim: a pool without an event loop installs a handler of its own over ours."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(STOP_SIGNAL, _on_stop_signal)
+
+
+def _on_stop_signal(_signal: int, _frame: Any) -> None:
+    execution = _holder.execution
+    if execution is not None:
+        execution.meet_stop()
+
+
+def current_container() -> Container | None:
+    """The container whose body is running here, as it was claimed; None outside of one."""
+    execution = _holder.execution
+    return execution.container if execution is not None and not execution.over else None
+
+
+def checkpoint() -> None:
+    """Raise ContainerStopped here if this container is being stopped; outside of a container do nothing.
+
+    On threads, gevent and solo pools a stop meets a body only here and in `sleep()`.
+    """
+    if _holder.execution is not None:
+        _holder.execution.meet_stop()
+
+
+def sleep(seconds: float) -> None:
+    """Wait `seconds`, keeping the slot; a stop ends the wait with ContainerStopped."""
+    if _holder.execution is None:
+        time.sleep(seconds)
+    else:
+        _holder.execution.sleep(seconds)
+
+
+@contextmanager
+def shield() -> Iterator[None]:
+    """Let no stop be raised inside the block: it is raised at its end. The kill at the deadline is not deferred."""
+    if _holder.execution is None:
+        yield
+    else:
+        with _holder.execution.shielded():
+            yield

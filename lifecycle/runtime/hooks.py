@@ -1,0 +1,101 @@
+"""Where Celery calls us: at a worker's start, in each pool child, around each task, at each publish."""
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from billiard import current_process
+from celery import signals
+
+from lifecycle.errors import LifecycleError
+from lifecycle.runtime.execution import current_execution
+from lifecycle.runtime.launch import running_parent
+from lifecycle.runtime.message import HEADER, header
+from lifecycle.runtime.node import Node
+from lifecycle.runtime.run import finish
+from lifecycle.store import schema
+
+if TYPE_CHECKING:
+    from lifecycle.runtime.app import Lifecycle
+
+log = logging.getLogger("lifecycle.hooks")
+
+
+def install(lifecycle: "Lifecycle") -> None:
+    """Connect one app; signals are common to all apps of a process, so each receiver looks whose it is."""
+    hooks = Hooks(lifecycle)
+    signals.celeryd_init.connect(hooks.configure, weak=False)
+    signals.worker_init.connect(hooks.start_node, weak=False)
+    signals.worker_process_init.connect(hooks.enter_child, weak=False)
+    signals.worker_ready.connect(hooks.listen, weak=False)
+    signals.worker_shutdown.connect(hooks.stop_node, weak=False)
+    signals.before_task_publish.connect(hooks.say_parent, weak=False)
+    signals.task_postrun.connect(hooks.finish_run, weak=False)
+
+
+class Hooks:
+    """The receivers of one Lifecycle."""
+
+    def __init__(self, lifecycle: "Lifecycle") -> None:
+        self._lifecycle = lifecycle
+
+    def configure(self, instance: Any = None, conf: Any = None, **_: Any) -> None:
+        """Fetch one message at a time, unless the user set it: a fetched message waits behind a long run."""
+        if instance is None or instance.app is not self._lifecycle.app:
+            return
+        chosen = {name for layer in conf.maps[:-1] for name in layer}
+        if "worker_prefetch_multiplier" not in chosen:
+            conf.worker_prefetch_multiplier = 1
+
+    def start_node(self, sender: Any = None, **_: Any) -> None:
+        """Before the pool is made; what is wrong with settings or database ends the worker with one line."""
+        if sender is None or sender.app is not self._lifecycle.app:
+            return
+        try:
+            self._lifecycle.app.finalize()
+            self._lifecycle.app.loader.import_default_modules()
+            warning = schema.check(self._lifecycle.database)
+            if warning:
+                log.warning("%s", warning)
+            node = Node(self._lifecycle, sender)
+            node.start()
+            self._lifecycle.node = node
+        except LifecycleError as error:
+            sys.stderr.write(f"Error: {error}\n")
+            raise SystemExit(1) from None
+
+    def enter_child(self, **_: Any) -> None:
+        """In a pool child, after its start."""
+        if self._lifecycle.node is not None:
+            self._lifecycle.node.enter_child(current_process())
+            self._lifecycle.logs_handler.start()
+
+    def listen(self, sender: Any = None, **_: Any) -> None:
+        """In the main process of a pool of threads: its executions log there."""
+        node = self._lifecycle.node
+        if node is not None and sender is not None and sender.app is self._lifecycle.app and not node.is_prefork:
+            self._lifecycle.logs_handler.start()
+
+    def stop_node(self, sender: Any = None, **_: Any) -> None:
+        """The pool has ended."""
+        node = self._lifecycle.node
+        if node is None or sender is None or sender.app is not self._lifecycle.app:
+            return
+        try:
+            node.stop()
+        except LifecycleError as error:
+            log.warning("node could not say that it left error=%s", error)
+
+    def say_parent(self, headers: Any = None, **_: Any) -> None:
+        """Any message published in a container names it, also through plain tasks and tasks by name."""
+        if not isinstance(headers, dict) or HEADER in headers:
+            return
+        parent = running_parent()
+        if parent is not None:
+            headers[HEADER] = header(self._lifecycle, recorded=False, parent=parent)
+
+    def finish_run(self, task: Any = None, task_id: str = "", state: Any = None, retval: Any = None, **_: Any) -> None:
+        """After Celery stored the result and published successors."""
+        execution = current_execution()
+        if execution is not None and task is not None and task.app is self._lifecycle.app:
+            finish(task, task_id, state, retval)

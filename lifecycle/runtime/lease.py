@@ -1,0 +1,58 @@
+"""A node's lease on its containers: renewed by a thread of its own, so that nothing else in the node delays it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from lifecycle.errors import LifecycleError
+from lifecycle.runtime.page import Page
+from lifecycle.settings import Settings
+from lifecycle.store import nodes
+from lifecycle.store.engine import Database
+
+log = logging.getLogger("lifecycle.lease")
+
+
+class Lease:
+    """Renews one row, and publishes to the pool children until when it is certain."""
+
+    def __init__(self, database: Database, page: Page, settings: Settings, on_lost: Callable[[], None]) -> None:
+        self._database, self._page, self._settings, self._on_lost = database, page, settings, on_lost
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lifecycle-lease", daemon=True)
+
+    def publish(self, since: float) -> None:
+        """The lease granted at or after monotonic time `since`: counted from before it was asked for."""
+        self._page.deadline = since + self._settings.lease - self._settings.lease_margin
+
+    def start(self) -> None:
+        """Renew every heartbeat from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Renew no more."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=self._settings.heartbeat)
+
+    def _keep(self) -> None:
+        pause = self._settings.heartbeat
+        while not self._over.wait(pause):
+            try:
+                self._renew()
+                pause = self._settings.heartbeat
+            except LifecycleError as error:
+                log.warning("lease not renewed node=%s error=%s", self._page.node, error)
+                pause = min(1.0, self._settings.heartbeat / 2)
+
+    def _renew(self) -> None:
+        asked = time.monotonic()
+        with self._database.begin() as connection:
+            renewed = nodes.renew(
+                connection, self._page.node, expires_in=self._settings.expires_in, timeout=self._settings.heartbeat
+            )
+        if renewed:
+            self.publish(asked)
+        else:
+            self._on_lost()

@@ -1,0 +1,113 @@
+"""Container logs: what a body logs through the standard `logging`, folded, kept with its row."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lifecycle.errors import LifecycleError
+from lifecycle.runtime.execution import current_execution
+from lifecycle.settings import Settings
+from lifecycle.store import logs
+from lifecycle.store.engine import Database
+
+MAX_LINES = 10_000  # kept while the database is away
+MAX_TEXT = 8_000  # characters of one message
+Key = tuple[str, int, str, str, str]  # container, epoch, level, logger, message
+
+
+@dataclass(slots=True)
+class _Line:
+    """A line of the buffer, then of the database: `id` once it is written."""
+
+    since: float
+    values: dict[str, Any]
+    id: int | None = None
+    again: int = 0
+    """Repeats not yet added to the written line."""
+
+
+class ContainerLogs(logging.Handler):
+    """Buffers the lines of this process's executions and writes them every `log_flush` seconds and at an end."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        super().__init__()
+        self._database, self._settings = database, settings
+        self._guard = threading.Lock()
+        self._lines: dict[Key, _Line] = {}
+        self._unwritten: list[Key] = []
+        self._over = threading.Event()
+
+    def start(self) -> None:
+        """Listen to the root logger; after Celery has set it up."""
+        root = logging.getLogger()
+        if self not in root.handlers:
+            root.addHandler(self)
+            threading.Thread(target=self._keep, name="lifecycle-logs", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line that was logged inside a container."""
+        execution = current_execution()
+        if execution is None or record.name.startswith(("lifecycle.", "sqlalchemy", "celery.", "kombu", "amqp")):
+            return
+        container, text = execution.container, self._text(record)
+        key = (container.id, container.epoch, record.levelname, record.name, text)
+        with self._guard:
+            line = self._lines.get(key)
+            if line is not None and time.monotonic() - line.since < self._settings.log_fold:
+                line.again += 1
+            elif len(self._unwritten) < MAX_LINES:
+                self._lines[key] = _Line(time.monotonic(), _values(key, record.created))
+                self._unwritten.append(key)
+
+    def flush(self) -> None:
+        """Write what is buffered; a database that is away keeps it in the buffer and never reaches a body."""
+        execution = current_execution()
+        try:
+            if execution is None:
+                self._write()
+            else:
+                with execution.shielded():
+                    self._write()
+        except LifecycleError as error:
+            logging.getLogger("lifecycle.logs").warning("logs not written yet error=%s", error)
+
+    def _write(self) -> None:
+        with self._guard:
+            self._write_guarded()
+
+    def _write_guarded(self) -> None:
+        new = [self._lines[key] for key in self._unwritten]
+        again = {line.id: line.again for line in self._lines.values() if line.id is not None and line.again}
+        if not new and not again:
+            return
+        with self._database.begin() as connection:
+            ids = logs.append(connection, [{**line.values, "count": 1 + line.again} for line in new])
+            logs.repeat(connection, again)
+        for line, line_id in zip(new, ids, strict=True):
+            line.id = line_id
+        for line in self._lines.values():
+            line.again = 0
+        self._unwritten.clear()
+        young = time.monotonic() - self._settings.log_fold
+        self._lines = {key: line for key, line in self._lines.items() if line.since > young}
+
+    def _text(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        return text.replace("\x00", "")[:MAX_TEXT]
+
+    def _keep(self) -> None:
+        while not self._over.wait(self._settings.log_flush):
+            self.flush()
+
+
+def _values(key: Key, created: float) -> dict[str, Any]:
+    container_id, epoch, level, logger, text = key
+    at = datetime.fromtimestamp(created, UTC)
+    return {
+        "container_id": container_id, "epoch": epoch, "at": at, "level": level, "logger": logger, "message": text,
+    }

@@ -1,0 +1,64 @@
+"""What a container's message says: our header, and the call as it is recorded to be repeated."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import EncodeError
+from kombu.utils.json import dumps, loads
+
+from lifecycle.errors import InvalidArgument
+from lifecycle.trees.spawn import Parent
+
+if TYPE_CHECKING:
+    from lifecycle.runtime.app import Lifecycle
+
+HEADER = "lifecycle"
+NOT_RECORDED = {"producer", "publisher", "connection", "router", "result_cls", "task_type", "countdown", "eta", "expires"}
+
+
+def with_header(options: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+    """These publish options with our header among the user's own."""
+    return {**options, "headers": {**(options.get("headers") or {}), HEADER: header}}
+
+
+def header(lifecycle: "Lifecycle", *, recorded: bool, parent: Parent | None = None) -> dict[str, Any]:
+    """Which database, whether the row is there already, and under which parent it belongs."""
+    said: dict[str, Any] = {"database": lifecycle.database.id, "recorded": recorded}
+    if parent is not None:
+        said["parent"] = [parent.id, parent.epoch]
+    return said
+
+
+def header_in(request: Any) -> dict[str, Any]:
+    """Our header of the message that started this request; empty if it has none."""
+    found = request.get(HEADER)
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def parent_in(said: dict[str, Any]) -> Parent | None:
+    """The parent that a header names."""
+    named = said.get("parent")
+    return Parent(id=named[0], epoch=named[1]) if named else None
+
+
+def as_call(task: str, args: Any, kwargs: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """A call as plain JSON, to be recorded; raises InvalidArgument where JSON cannot hold it."""
+    kept = {name: value for name, value in options.items() if name not in NOT_RECORDED and value is not None}
+    if kept.get("serializer") not in (None, "json"):
+        raise InvalidArgument(f"{task}: containers are serialized as JSON, not {kept['serializer']}")
+    if "queue" in kept:
+        kept["queue"] = getattr(kept["queue"], "name", kept["queue"])
+    if kept.get("headers"):
+        kept["headers"] = {name: value for name, value in kept["headers"].items() if name != HEADER}
+    try:
+        text = dumps({"task": task, "args": list(args or ()), "kwargs": dict(kwargs or {}), "options": kept})
+    except (TypeError, ValueError, EncodeError) as error:
+        raise InvalidArgument(f"{task}: arguments and options must be JSON: {error}") from error
+    plain: dict[str, Any] = json.loads(text)
+    return plain
+
+
+def read_call(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A recorded call with the types it had: times, decimals, UUIDs."""
+    call: dict[str, Any] = loads(json.dumps(recorded))
+    return call

@@ -1,0 +1,94 @@
+"""A page of memory that a node's main process shares with its pool children.
+
+It tells the children until when they may run, and which execution is to be stopped; they tell it what they run.
+A signal carries no such word, and a child in a signal handler cannot ask a database.
+"""
+
+import hashlib
+import mmap
+import struct
+from dataclasses import dataclass
+
+SLOTS = 1024  # pool children at most; billiard numbers them from 0 and gives a dead one's number to the next
+_DEADLINE = struct.Struct("<d")
+_TEXT = struct.Struct("<H256s")
+_NODE_AT = 64
+_SLOTS_AT = 512
+_SLOT_SIZE = 512
+_RUN = struct.Struct("<I?H256s")  # epoch, shielded, id
+_STOP_AT = 320
+_DIGEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a child says it runs; epoch 0 while it is still claiming."""
+
+    container_id: str
+    epoch: int
+    shielded: bool = False
+
+
+class Page:
+    """Anonymous shared memory, inherited by fork."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _SLOTS_AT + SLOTS * _SLOT_SIZE)
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic time until which this node's lease is certain; 0 if it has none."""
+        return float(_DEADLINE.unpack_from(self._memory, 0)[0])
+
+    @deadline.setter
+    def deadline(self, at: float) -> None:
+        _DEADLINE.pack_into(self._memory, 0, at)
+
+    @property
+    def node(self) -> str:
+        """The node's id: another one after it was declared dead and came back."""
+        length, text = _TEXT.unpack_from(self._memory, _NODE_AT)
+        return str(text[:length].decode())
+
+    @node.setter
+    def node(self, node: str) -> None:
+        text = node.encode()
+        _TEXT.pack_into(self._memory, _NODE_AT, len(text), text)
+
+    def begin(self, slot: int, container_id: str, epoch: int = 0) -> None:
+        """A child says what it runs: before the claim without an epoch, after it with."""
+        text = container_id.encode()
+        _RUN.pack_into(self._memory, _at(slot), epoch, False, len(text), text)
+
+    def shield(self, slot: int, shielded: bool) -> None:
+        """A child says that it is inside `shield()`."""
+        self._memory[_at(slot) + 4] = int(shielded)
+
+    def clear(self, slot: int) -> None:
+        """A child says that it runs nothing."""
+        _RUN.pack_into(self._memory, _at(slot), 0, False, 0, b"")
+
+    def run(self, slot: int) -> Run | None:
+        """What the child of this slot says it runs."""
+        epoch, shielded, length, text = _RUN.unpack_from(self._memory, _at(slot))
+        return Run(text[:length].decode(errors="replace"), epoch, shielded) if length else None
+
+    def ask_stop(self, slot: int, container_id: str, epoch: int) -> None:
+        """Say which execution the next signal to this slot means."""
+        at = _at(slot) + _STOP_AT
+        self._memory[at : at + _DIGEST] = _digest(container_id, epoch)
+
+    def is_asked(self, slot: int, container_id: str, epoch: int) -> bool:
+        """True if this very execution is to be stopped, not one before it in the same process."""
+        at = _at(slot) + _STOP_AT
+        return self._memory[at : at + _DIGEST] == _digest(container_id, epoch)
+
+
+def _at(slot: int) -> int:
+    if not 0 <= slot < SLOTS:
+        raise ValueError(f"a node has at most {SLOTS} pool children; this is number {slot}")
+    return _SLOTS_AT + slot * _SLOT_SIZE
+
+
+def _digest(container_id: str, epoch: int) -> bytes:
+    return hashlib.blake2b(f"{container_id}:{epoch}".encode(), digest_size=_DIGEST).digest()

@@ -1,0 +1,225 @@
+"""A node's supervisor: compares the rows that name the node with its living processes, and ends what has to end.
+
+The rows are the truth and nodes drive a stop: the caller of `stop` may be gone (design, sections 5 and 6).
+"""
+
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from lifecycle.domain.policy import INTERRUPTED_PROCESS_LOST, STOPPED_BY_USER
+from lifecycle.domain.status import Status
+from lifecycle.errors import LifecycleError
+from lifecycle.runtime import process
+from lifecycle.runtime.page import Page, Run
+from lifecycle.runtime.pool import Pool
+from lifecycle.settings import Settings
+from lifecycle.store import nodes, runs
+from lifecycle.store.engine import Database
+from lifecycle.store.nodes import Held
+from lifecycle.store.runs import Moved
+from lifecycle.trees.dispatch import dispatch
+from lifecycle.trees.doorbell import Doorbell
+from lifecycle.trees.end import lose
+from lifecycle.trees.sweep import sweep_nodes, sweep_unsettled
+
+log = logging.getLogger("lifecycle.supervisor")
+Key = tuple[int, str, int]  # pid, container, epoch
+
+
+class Supervisor:
+    """One thread of a node's main process."""
+
+    def __init__(
+        self, database: Database, doorbell: Doorbell, page: Page, settings: Settings, pool: Callable[[], Pool | None]
+    ) -> None:
+        self._database, self._doorbell, self._page, self._settings = database, doorbell, page, settings
+        self._find_pool = pool
+        self._over = False
+        self._listen, self._bell = os.pipe()
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._listen, False)
+        self._pidfds: dict[int, int] = {}
+        self._signalled: set[Key] = set()
+        self._killed: set[Key] = set()
+        self._not_run: set[Key] = set()
+        self._next_pass = 0.0
+        self._thread = threading.Thread(target=self._watch, name="lifecycle-supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over = True
+        self.look_now()
+        if self._thread.is_alive():
+            self._thread.join(timeout=self._settings.supervise_every + 1)
+
+    def look_now(self) -> None:
+        """Ring; from any thread, and from a pool child that inherited the pipe."""
+        with suppress(BlockingIOError):
+            os.write(self._bell, b"!")
+
+    def kill_all(self) -> None:
+        """Kill whatever runs here: this node was declared dead, its containers belong to others."""
+        pool = self._find_pool()
+        for pid, said in pool.runs().items() if pool else ():
+            for run in said:
+                pool.kill(pid, run)
+
+    def _watch(self) -> None:
+        while not self._over:
+            try:
+                again = self._look()
+            except LifecycleError as error:
+                log.warning("supervisor cannot look node=%s error=%s", self._page.node, error)
+                again = self._later()
+            except Exception:
+                log.exception("supervisor failed, goes on node=%s", self._page.node)
+                again = self._later()
+            if not again:
+                self._wait()
+
+    def _later(self) -> bool:
+        """After an error: not again before the next pass."""
+        self._next_pass = time.monotonic() + self._settings.supervise_every
+        return False
+
+    def _wait(self) -> None:
+        """Until the next pass, a ring, a child's death, or the next repeat of a signal."""
+        poll = select.poll()
+        for fd in (self._listen, *self._pidfds.values()):
+            poll.register(fd, select.POLLIN)
+        pause = min(self._settings.supervise_every, max(self._next_pass - time.monotonic(), 0))
+        if self._signalled:
+            pause = min(pause, self._settings.signal_every)
+        poll.poll(pause * 1000 + 1)
+        with suppress(BlockingIOError):
+            os.read(self._listen, 4096)
+
+    def _look(self) -> bool:
+        """One comparison of rows and processes; True if it changed a row, so that the next look may find more."""
+        pool = self._find_pool()
+        if pool is None:
+            return False
+        before = pool.runs()
+        self._watch_deaths(before)
+        said = [run.container_id for runs_of in before.values() for run in runs_of]
+        with self._database.read() as connection:
+            rows = nodes.held(connection, self._page.node, said)
+        after = pool.runs()
+        changed = self._end_lost(rows, after)
+        self._stop_stopping(pool, rows, after)
+        self._stop_strays(pool, rows, before, after)
+        return self._pass() or bool(changed)
+
+    def _watch_deaths(self, before: dict[int, list[Run]]) -> None:
+        """Keep a pidfd of each pool child: its death wakes the supervisor at once."""
+        for pid in [pid for pid in self._pidfds if pid not in before]:
+            os.close(self._pidfds.pop(pid))
+        for pid in before:
+            if pid not in self._pidfds and pid != os.getpid():
+                with suppress(OSError):
+                    self._pidfds[pid] = os.pidfd_open(pid)
+
+    def _end_lost(self, rows: list[Held], after: dict[int, list[Run]]) -> list[Moved]:
+        """Rows that name this node but whose process is gone, or runs something else at two looks in a row."""
+        changed: list[Moved] = []
+        unsure: set[Key] = set()
+        for row in self._mine(rows):
+            key = _key(row)
+            if process.is_alive(row.pid, row.pid_started):
+                if _is_run(row, after):
+                    continue
+                if key not in self._not_run:
+                    unsure.add(key)
+                    continue
+            killed = key in self._killed
+            changed += lose(
+                self._database, row.id, row.epoch, node=self._page.node, why=INTERRUPTED_PROCESS_LOST, was_killed=killed
+            )
+            self._signalled.discard(key)
+            self._killed.discard(key)
+        self._not_run = unsure
+        self._tell_revoked(changed)
+        return changed
+
+    def _stop_stopping(self, pool: Pool, rows: list[Held], after: dict[int, list[Run]]) -> None:
+        """Signal the STOPPING executions whose turn has come, kill those past their deadline."""
+        wanted: set[Key] = set()
+        for row in self._mine(rows):
+            if row.status != Status.STOPPING or not _is_run(row, after) or row.pid is None:
+                continue
+            run, late = Run(row.id, row.epoch), -(row.seconds_to_deadline or 0.0)
+            if late >= 0 and (not row.has_live_child or late >= self._settings.kill_after):
+                self._kill(pool, row, run, late)
+            if not row.has_live_child or row.signal_due or late >= 0:
+                wanted.add(_key(row))
+                pool.signal(row.pid, run)
+        self._signalled = wanted
+
+    def _kill(self, pool: Pool, row: Held, run: Run, late: float) -> None:
+        if pool.can_kill and row.pid is not None:
+            if pool.kill(row.pid, run):
+                self._killed.add(_key(row))
+                log.warning("killed at its deadline container=%s epoch=%s pid=%s", row.id, row.epoch, row.pid)
+            patience = 2 * self._settings.kill_after
+        else:
+            patience = self._settings.kill_after
+        if late >= patience and row.stop_error is None:
+            why = "the process survived a kill" if pool.can_kill else "it runs in a pool whose executions cannot be killed"
+            self._give_up(row, f"not stopped {late:.0f} s after its deadline: {why}")
+
+    def _give_up(self, row: Held, why: str) -> None:
+        """Say so on the row: its parent no longer waits for it, and the stop reports it."""
+        with self._database.begin() as connection:
+            noted = runs.give_up(connection, row.id, row.epoch, why)
+        if noted:
+            log.error("container not stopped container=%s epoch=%s parent=%s why=%s", row.id, row.epoch, row.parent, why)
+            self._tell_revoked(sweep_unsettled(self._database))
+
+    def _stop_strays(
+        self, pool: Pool, rows: list[Held], before: dict[int, list[Run]], after: dict[int, list[Run]]
+    ) -> None:
+        """Executions whose row is terminal, of another epoch or another node's: they must not go on."""
+        by_id = {row.id: row for row in rows}
+        for pid, said in before.items():
+            for run in said:
+                row = by_id.get(run.container_id)
+                if not run.epoch or run not in after.get(pid, []) or row is None:
+                    continue
+                if row.epoch != run.epoch or row.node != self._page.node or not row.is_live:
+                    log.warning("stray execution killed container=%s epoch=%s pid=%s", run.container_id, run.epoch, pid)
+                    pool.signal(pid, run)
+                    pool.kill(pid, run)
+
+    def _pass(self) -> bool:
+        """What every node does each second for all: dispatch what is due, take over from dead nodes, settle."""
+        if time.monotonic() < self._next_pass:
+            return False
+        self._next_pass = time.monotonic() + self._settings.supervise_every
+        dispatch(self._database, self._doorbell)
+        changed = sweep_nodes(self._database) + sweep_unsettled(self._database)
+        self._tell_revoked(changed)
+        return bool(changed)
+
+    def _mine(self, rows: list[Held]) -> list[Held]:
+        return [row for row in rows if row.is_live and row.node == self._page.node]
+
+    def _tell_revoked(self, changed: list[Moved]) -> None:
+        self._doorbell.revoked([moved.id for moved in changed if moved.status is Status.STOPPED], STOPPED_BY_USER)
+
+
+def _key(row: Held) -> Key:
+    return (row.pid or 0, row.id, row.epoch)
+
+
+def _is_run(row: Held, said: dict[int, list[Run]]) -> bool:
+    """True if the row's process says it runs this container; its epoch shows only after the claim."""
+    return any(run.container_id == row.id and run.epoch in (0, row.epoch) for run in said.get(row.pid or 0, ()))

@@ -1,0 +1,103 @@
+"""The task class whose runs are containers."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from celery.app.task import Task
+from celery.result import AsyncResult
+
+from lifecycle.domain.container import Container
+from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
+from lifecycle.errors import ImpossibleSettings
+from lifecycle.runtime.execution import current_execution
+from lifecycle.runtime.installed import lifecycle_of
+from lifecycle.runtime.launch import Wish, launch, republish
+from lifecycle.runtime.run import run
+
+if TYPE_CHECKING:
+    from lifecycle.runtime.app import Lifecycle
+
+
+class ContainerTask(Task):  # type: ignore[misc]
+    """`@app.task(base=ContainerTask, container_type=…, iterations=1|N|-1, interval=…, grace=…)`.
+
+    container_type: by default the function's name in upper case. iterations: -1 runs until stopped.
+    interval: seconds between iterations, in which no slot is held. grace: seconds from a stop to the kill.
+    """
+
+    abstract = True
+    acks_late = False
+    container_type: str | None = None
+    iterations: int = 1
+    interval: float = 0.0
+    grace: float | None = None
+
+    @property
+    def lifecycle(self) -> "Lifecycle":
+        """The Lifecycle of this task's app; raises NotInstalled."""
+        return lifecycle_of(self.app)
+
+    @property
+    def type_name(self) -> str:
+        """The container type its runs have."""
+        return self.container_type or str(self.name).rpartition(".")[2].upper()
+
+    def check_options(self) -> None:
+        """Raises ImpossibleSettings for iterations or times that cannot be meant."""
+        if self.iterations != INFINITE and self.iterations < 1:
+            raise ImpossibleSettings(f"{self.name}: iterations must be -1 or at least 1, not {self.iterations}")
+        if self.iterations == INFINITE and self.interval < MIN_INFINITE_INTERVAL:
+            raise ImpossibleSettings(f"{self.name}: an infinite container needs an interval of at least 1 s")
+        if self.interval < 0 or (self.grace is not None and self.grace < 0):
+            raise ImpossibleSettings(f"{self.name}: interval and grace cannot be negative")
+
+    def spawn(
+        self,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        player_id: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        resources: Iterable[str] = (),
+        detach: bool = False,
+        grace: float | None = None,
+        container_id: str | None = None,
+        parent_container_id: str | None = None,
+        **apply_async_options: Any,
+    ) -> Container:
+        """Record a container and publish its message; a child of the container whose body is running here.
+
+        tags are added to the inherited ones. resources are held until it has ended. detach: not stopped with its
+        parent. grace: seconds. parent_container_id: another parent than the running container.
+        Raises InvalidParent, PlayerMismatch, ContainerExists, ResourceHeld or InvalidArgument, and nothing is
+        recorded then; ContainerStopped if the running container is being stopped.
+        """
+        wish = Wish(
+            player_id=player_id,
+            tags=dict(tags or {}),
+            resources=tuple(resources),
+            detach=detach,
+            grace=grace,
+            container_id=container_id,
+            parent_container_id=parent_container_id,
+        )
+        return launch(self, tuple(args), dict(kwargs or {}), wish, apply_async_options)
+
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
+    ) -> AsyncResult:
+        """As Celery's, and recorded first; `delay`, canvas and beat come through here."""
+        if self.app.conf.task_always_eager:
+            return super().apply_async(args, kwargs, task_id=task_id, **options)
+        execution = current_execution()
+        if task_id is not None and execution is not None and execution.container.id == task_id:
+            return republish(self, args, kwargs, task_id, options)
+        return self.AsyncResult(launch(self, args, kwargs, Wish(container_id=task_id), options).id)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The body inside its container when a node runs it; called as a function it is a function."""
+        if self.request.called_directly:
+            return super().__call__(*args, **kwargs)
+        if self.request.is_eager:
+            return self.run(*args, **kwargs)
+        return run(self, args, kwargs)
