@@ -1,5 +1,7 @@
 """Every error this library raises, in one tree: catch `LifecycleError` for all of them."""
 
+SHOWN = 5  # candidates named of an ambiguous id
+
 
 class LifecycleError(Exception):
     """Base of every error a caller can make or meet."""
@@ -17,7 +19,7 @@ class AmbiguousId(LifecycleError):
     """The given part of an id fits more than one container."""
 
     def __init__(self, part: str, candidates: list[str]) -> None:
-        shown = ", ".join(candidates[:5]) + (", …" if len(candidates) > 5 else "")
+        shown = ", ".join(candidates[:SHOWN]) + (", …" if len(candidates) > SHOWN else "")
         super().__init__(f"{part!r} fits more than one container: {shown}; give more of the id")
         self.candidates = candidates
 

@@ -8,6 +8,8 @@ from typing import Any
 from lifecycle.errors import ImpossibleSettings
 
 PREFIX = "lifecycle_"
+POSITIVE = ("heartbeat", "lease", "signal_every", "supervise_every", "log_flush")
+NATURAL = ("grace", "kill_after", "log_fold", "lease_margin")
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -48,10 +50,8 @@ class Settings:
         return self.lease + self.lease_margin
 
     def _problems(self) -> list[str]:
-        positive = ("heartbeat", "lease", "signal_every", "supervise_every", "log_flush")
-        wrong = [f"{PREFIX}{name} must be more than 0 s, not {getattr(self, name)}" for name in positive if getattr(self, name) <= 0]
-        natural = ("grace", "kill_after", "log_fold", "lease_margin")
-        wrong += [f"{PREFIX}{name} cannot be negative: {getattr(self, name)}" for name in natural if getattr(self, name) < 0]
+        wrong = [f"{PREFIX}{name} must be more than 0 s" for name in POSITIVE if getattr(self, name) <= 0]
+        wrong += [f"{PREFIX}{name} cannot be negative" for name in NATURAL if getattr(self, name) < 0]
         if 2 * self.heartbeat > self.lease - self.lease_margin:
             wrong.append(
                 f"two heartbeats of {self.heartbeat} s do not fit in a lease of {self.lease} s less its margin of "

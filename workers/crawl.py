@@ -7,12 +7,13 @@ import sqlite3
 import sysconfig
 from pathlib import Path
 
-from lifecycle import ContainerTask, checkpoint
+from lifecycle import ContainerTask, sleep
 from workers import app
 
 TABLE = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, modified REAL, sha256 TEXT, words INTEGER)"
 UPSERT = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
 BATCH = 50
+PACE = 0.05  # seconds between files: a crawl leaves the disk to others, and has time to be watched
 log = logging.getLogger(__name__)
 
 
@@ -30,8 +31,8 @@ def crawl(folder: str = sysconfig.get_path("stdlib"), pattern: str = "*.py") -> 
     """Spawn one CRAWL_FOLDER for each subfolder, and one for the folder's own files."""
     folders = sorted(path for path in Path(folder).iterdir() if path.is_dir() and path.name != "site-packages")
     for path in folders:
-        crawl_folder.spawn([str(path), f"**/{pattern}"], resources=[f"folder:{path}"], tags={"folder": path.name})
-    crawl_folder.spawn([folder, pattern], resources=[f"folder:{folder}"], tags={"folder": "."})
+        crawl_folder.spawn([str(path), f"**/{pattern}"], resources=[f"folder:{path.name}"], tags={"folder": path.name})
+    crawl_folder.spawn([folder, pattern], resources=["folder:top"], tags={"folder": "."})
     return len(folders) + 1
 
 
@@ -53,7 +54,7 @@ def crawl_files(paths: list[str]) -> int:
     """Read, hash and count the words of each file."""
     rows = []
     for path in paths:
-        checkpoint()
+        sleep(PACE)
         content = Path(path).read_bytes()
         rows.append((path, Path(path).stat().st_mtime, hashlib.sha256(content).hexdigest(), len(content.split())))
     with found_files() as connection:

@@ -1,4 +1,4 @@
-"""`celery -A app container VERB`. Every `celery` command imports this package: click only, the rest inside the verbs."""
+"""`celery -A app container VERB`. Every `celery` command imports this: click only, the rest inside the verbs."""
 
 import click
 

@@ -68,7 +68,9 @@ def lines(picture: Picture) -> Iterator[str]:
     first = {name: fields[name] for name in FIRST}
     yield clean(fields.pop("id"))
     yield from _columns((name, _text(name, value)) for name, value in {**first, **fields}.items())
-    yield from _block("resources", ((each.resource, f"since {seconds(each.assigned_at)}") for each in picture.resources))
+    yield from _block(
+        "resources", ((each.resource, f"since {seconds(each.assigned_at)}") for each in picture.resources)
+    )
     yield from _block("children", ((status, f"{number:,}") for status, number in picture.children.items()))
     yield from _block("history", ((milliseconds(each.at), _change(each)) for each in picture.history))
 

@@ -1,5 +1,6 @@
 """A click group that imports a verb only when it is used, and says what went wrong in one line."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -19,9 +20,14 @@ class Verb(NamedTuple):
 class Refusal(click.ClickException):
     """What is wrong and what to do, in one line on stderr."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
+
+
+class Misuse(Refusal):
+    """A command that cannot be meant."""
+
+    exit_code = 2
 
 
 class VerbGroup(click.Group):
@@ -45,7 +51,7 @@ class VerbGroup(click.Group):
         command: click.Command = getattr(import_module(f"lifecycle.cli.{module}"), function)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs from their table, without importing them."""
         with formatter.section("Verbs"):
             formatter.write_dl([(", ".join((name, *verb.aliases)), verb.summary) for name, verb in self.verbs.items()])
@@ -54,19 +60,20 @@ class VerbGroup(click.Group):
         """Refuse bytes that are no text: no database takes them."""
         for arg in args:
             if not arg.isprintable() and any("\ud800" <= character <= "\udfff" for character in arg):
-                raise Refusal(f"not UTF-8: {ascii(arg)}", 2)
+                raise Misuse(f"not UTF-8: {arg!a}")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; a mistake or an outage is one line, never a traceback."""
         _print_what_can_be_printed()
+        logging.getLogger("lifecycle").addHandler(logging.NullHandler())  # the verbs say it themselves
         try:
             return super().invoke(ctx)
         except click.exceptions.NoArgsIsHelpError:
             raise
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else ctx.command_path
-            raise Refusal(f"{error.format_message()} (see {path} --help)", error.exit_code) from error
+            raise Misuse(f"{error.format_message()} (see {path} --help)") from error
         except Exception as error:
             if refusal := _refusal(error):
                 raise refusal from error

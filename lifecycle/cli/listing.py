@@ -154,7 +154,7 @@ def for_programs(listing: Listing, *, as_json: bool) -> None:
         for container in matching:
             click.echo(clean(container.id))
     if listing.left_out:
-        click.echo(f"{count(listing.left_out)} more: raise --limit", err=True)
+        click.echo(f"{listing.left_out:,} more: raise --limit", err=True)
 
 
 def keep_current(console: Console, read: Callable[[], Listing], *, tree: bool, wide: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from lifecycle.runtime.installed import lifecycle_of
 
+INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 MAX_INTEGER = 2**31 - 1  # the width of the column
 
 Decorator = Callable[[Any], Any]

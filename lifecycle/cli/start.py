@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from lifecycle.cli.options import pass_lifecycle, player_option, split_pairs, tag_option
+from lifecycle.cli.group import Refusal
+from lifecycle.cli.options import INTERRUPTED, pass_lifecycle, player_option, split_pairs, tag_option
 from lifecycle.cli.text import clean
 from lifecycle.domain.container import Container
 from lifecycle.runtime.app import Lifecycle
 
-INTERRUPTED = 130  # the shell's code for Ctrl-C
+NO_BROKER = "the broker could not be reached: the container is recorded, and a node will start it"
 
 
 def _kwargs(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
@@ -45,8 +46,11 @@ def start_container(
     Example:
       celery -A workers container start CRAWL_COORDINATOR folder=/usr/share depth=3
     """
+    lifecycle.app.loader.import_default_modules()
     container = lifecycle.start(container_type, kwargs, **how)
     click.echo(clean(container.id))
+    if container.refresh().dispatched_at is None and container.wake_at is None:
+        raise Refusal(NO_BROKER)
     if wait:
         click.get_current_context().exit(ended(container))
 

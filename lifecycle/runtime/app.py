@@ -157,9 +157,7 @@ class Lifecycle:
     ) -> list[LogLine]:
         """Log lines after line `after`, oldest first; the last `tail` of them if given."""
         with self.database.read() as connection:
-            return logs.read(
-                connection, container_ids, after=after, tail=tail, level=level, since=since, limit=limit
-            )
+            return logs.read(connection, container_ids, after=after, tail=tail, level=level, since=since, limit=limit)
 
     def wait(self, container_id: str, timeout: float | None = None) -> Container:
         """Block until a container has ended; raises WaitTimeout, and WaitRefused inside a container's body."""

@@ -53,7 +53,7 @@ class CeleryDoorbell:
                 return
 
 
-@control_command(name=RING, args=[("root_id", str), ("depth", int)], signature="[root_id] [depth]")  # type: ignore[untyped-decorator]
+@control_command(name=RING, args=[("root_id", str), ("depth", int)], signature="[root_id] [depth]")
 def lifecycle_ring(state: Any, root_id: str = "", depth: int = 0) -> dict[str, str]:
     """Make this node look at the database now."""
     lifecycle = getattr(state.app, "lifecycle", None)

@@ -14,7 +14,7 @@ from celery.result import AsyncResult
 from lifecycle.domain.container import MAX_ID, Container, new_id
 from lifecycle.errors import ContainerExists, InvalidArgument
 from lifecycle.runtime.execution import current_execution
-from lifecycle.runtime.message import as_call, header, header_in, parent_in, with_header
+from lifecycle.runtime.message import OF_THE_ROW, as_call, header, header_in, parent_in, with_header
 from lifecycle.trees.dispatch import put_back
 from lifecycle.trees.spawn import Birth, Parent, spawn
 
@@ -130,7 +130,7 @@ def _record(
 def _publish(task: "ContainerTask", container: Container, args: Any, kwargs: Any, options: dict[str, Any]) -> None:
     lifecycle = task.lifecycle
     said = with_header(options, header(lifecycle, recorded=True))
-    sent = {name: value for name, value in said.items() if name not in {"countdown", "eta", "expires"}}
+    sent = {name: value for name, value in said.items() if name not in OF_THE_ROW}
     try:
         Task.apply_async(task, args, kwargs, task_id=container.id, **sent)
     except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the row is there and stays due

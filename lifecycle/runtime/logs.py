@@ -109,5 +109,10 @@ def _values(key: Key, created: float) -> dict[str, Any]:
     container_id, epoch, level, logger, text = key
     at = datetime.fromtimestamp(created, UTC)
     return {
-        "container_id": container_id, "epoch": epoch, "at": at, "level": level, "logger": logger, "message": text,
+        "container_id": container_id,
+        "epoch": epoch,
+        "at": at,
+        "level": level,
+        "logger": logger,
+        "message": text,
     }

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
 
 HEADER = "lifecycle"
-NOT_RECORDED = {"producer", "publisher", "connection", "router", "result_cls", "task_type", "countdown", "eta", "expires"}
+OF_THE_ROW = {"countdown", "eta", "expires"}  # times that the row keeps: a message must not
+OF_THE_CALL = {"producer", "publisher", "connection", "router", "result_cls", "task_type"}  # live objects
 
 
 def with_header(options: dict[str, Any], header: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +44,9 @@ def parent_in(said: dict[str, Any]) -> Parent | None:
 
 def as_call(task: str, args: Any, kwargs: Any, options: dict[str, Any]) -> dict[str, Any]:
     """A call as plain JSON, to be recorded; raises InvalidArgument where JSON cannot hold it."""
-    kept = {name: value for name, value in options.items() if name not in NOT_RECORDED and value is not None}
+    kept = {
+        name: value for name, value in options.items() if name not in OF_THE_ROW | OF_THE_CALL and value is not None
+    }
     if kept.get("serializer") not in (None, "json"):
         raise InvalidArgument(f"{task}: containers are serialized as JSON, not {kept['serializer']}")
     if "queue" in kept:

@@ -97,7 +97,7 @@ class Node:
         log.info("node joined node=%s types=%s", self.page.node, ",".join(row["types"]))
 
     def _come_back(self) -> None:
-        """This node was declared dead: what it ran is others' now. Kill it all, then join anew as another node."""
+        """Declared dead: what it ran is others' now. Kill it all, then join anew as another node."""
         log.error("node was declared dead, joins anew node=%s", self.page.node)
         self.page.deadline = 0.0
         self._supervisor.kill_all()
@@ -109,5 +109,3 @@ class Node:
         if self._pool is None and made is not None:
             self._pool = ChildPool(made, self.page) if self.is_prefork else ThreadPool()
         return self._pool
-
-

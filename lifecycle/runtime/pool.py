@@ -22,6 +22,8 @@ class Pool(Protocol):
     """What runs on this node."""
 
     can_kill: bool
+    survives: str
+    """Why an execution can outlive its deadline here."""
 
     def runs(self) -> dict[int, list[Run]]:
         """What each process says it runs, by pid."""
@@ -46,6 +48,7 @@ class ChildPool:
     """Prefork: one execution a child, which can be signalled and killed."""
 
     can_kill = True
+    survives = "the process survived a kill"
 
     def __init__(self, pool: TaskPool, page: Page) -> None:
         self._pool, self._page = pool, page
@@ -92,6 +95,7 @@ class ThreadPool:
     """Threads, gevent, solo: executions meet a stop at their next `checkpoint()` or `sleep()`, or never."""
 
     can_kill = False
+    survives = "it runs in a pool whose executions cannot be killed"
 
     def runs(self) -> dict[int, list[Run]]:
         """What the register of this process holds."""

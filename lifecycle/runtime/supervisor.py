@@ -69,7 +69,9 @@ class Supervisor:
     def kill_all(self) -> None:
         """Kill whatever runs here: this node was declared dead, its containers belong to others."""
         pool = self._find_pool()
-        for pid, said in pool.runs().items() if pool else ():
+        if pool is None:
+            return
+        for pid, said in pool.runs().items():
             for run in said:
                 pool.kill(pid, run)
 
@@ -165,23 +167,22 @@ class Supervisor:
         self._signalled = wanted
 
     def _kill(self, pool: Pool, row: Held, run: Run, late: float) -> None:
-        if pool.can_kill and row.pid is not None:
-            if pool.kill(row.pid, run):
-                self._killed.add(_key(row))
-                log.warning("killed at its deadline container=%s epoch=%s pid=%s", row.id, row.epoch, row.pid)
-            patience = 2 * self._settings.kill_after
-        else:
-            patience = self._settings.kill_after
+        """Kill an execution past its deadline; where that cannot be done, say so after a while."""
+        if row.pid is not None and pool.kill(row.pid, run):
+            self._killed.add(_key(row))
+            log.warning("killed at its deadline container=%s epoch=%s pid=%s", row.id, row.epoch, row.pid)
+        patience = self._settings.kill_after * (2 if pool.can_kill else 1)
         if late >= patience and row.stop_error is None:
-            why = "the process survived a kill" if pool.can_kill else "it runs in a pool whose executions cannot be killed"
-            self._give_up(row, f"not stopped {late:.0f} s after its deadline: {why}")
+            self._give_up(row, f"not stopped {late:.0f} s after its deadline: {pool.survives}")
 
     def _give_up(self, row: Held, why: str) -> None:
         """Say so on the row: its parent no longer waits for it, and the stop reports it."""
         with self._database.begin() as connection:
             noted = runs.give_up(connection, row.id, row.epoch, why)
         if noted:
-            log.error("container not stopped container=%s epoch=%s parent=%s why=%s", row.id, row.epoch, row.parent, why)
+            log.error(
+                "container not stopped container=%s epoch=%s parent=%s why=%s", row.id, row.epoch, row.parent, why
+            )
             self._tell_revoked(sweep_unsettled(self._database))
 
     def _stop_strays(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
 
 
-class ContainerTask(Task):  # type: ignore[misc]
+class ContainerTask(Task):
     """`@app.task(base=ContainerTask, container_type=…, iterations=1|N|-1, interval=…, grace=…)`.
 
     container_type: by default the function's name in upper case. iterations: -1 runs until stopped.

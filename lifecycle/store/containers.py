@@ -55,8 +55,8 @@ def exists(connection: sa.Connection, container_id: str) -> bool:
     return connection.execute(sa.select(containers.c.id).where(containers.c.id == container_id)).first() is not None
 
 
-def lock_parent(connection: sa.Connection, container_id: str) -> sa.Row[Any] | None:
-    """Read a parent `FOR SHARE`: siblings spawn side by side, a stop waits until the child is there."""
+def lock_parent(connection: sa.Connection, container_id: str) -> Any:
+    """A parent, or None, read `FOR SHARE`: siblings spawn side by side, a stop waits until the child is there."""
     c = containers.c
     columns = (c.status, c.outcome, c.epoch, c.player_id, c.root_id, c.depth)
     return connection.execute(sa.select(*columns).where(c.id == container_id).with_for_update(read=True)).first()
@@ -66,7 +66,7 @@ def tags_of(connection: sa.Connection, container_id: str) -> dict[str, str]:
     """The tags of one container."""
     t = container_tags.c
     rows = connection.execute(sa.select(t.key, t.value).where(t.container_id == container_id).order_by(t.key))
-    return {key: value for key, value in rows}
+    return dict(rows.tuples().all())
 
 
 def get(connection: sa.Connection, container_id: str, player_id: int | None = None) -> Container:
@@ -91,7 +91,7 @@ def resolve(connection: sa.Connection, part: str, player_id: int | None = None) 
         raise ContainerNotFound(part)
     if len(found) > 1:
         raise AmbiguousId(part, found)
-    return found[0]
+    return str(found[0])
 
 
 def find(
@@ -119,7 +119,7 @@ def count_by_status(
     """How many containers fit the filters, by status."""
     c = containers.c
     query = sa.select(c.status, sa.func.count()).where(*_filters(None, player_id, tags, container_type))
-    counts = {status: count for status, count in connection.execute(query.group_by(c.status))}
+    counts: dict[str, int] = dict(connection.execute(query.group_by(c.status)).tuples().all())
     return {status: counts.get(status.value, 0) for status in Status}
 
 

@@ -1,7 +1,6 @@
 """One database: its engine, its transactions, its identity, and the errors it makes."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from lifecycle.errors import ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
-from lifecycle.store.clock import now
 from lifecycle.store.tables import identity
 
 Connection = sa.Connection
@@ -66,11 +64,10 @@ class Database:
         return self._identity
 
     def _read_identity(self) -> str:
-        with self.begin() as connection:
+        with self.read() as connection:
             found = connection.execute(sa.select(identity.c.id)).scalar()
-            if found is None:
-                found = secrets.token_hex(16)
-                connection.execute(identity.insert().values(id=found, created_at=now()))
+        if found is None:
+            raise SchemaMissing(self._needs_migrating())
         return str(found)
 
     def dispose(self) -> None:
@@ -83,16 +80,16 @@ class Database:
         if self.dialect == "sqlite":
             return self._create_sqlite()
         try:
-            engine = sa.create_engine(
+            return sa.create_engine(
                 self.url,
                 pool_pre_ping=True,
                 pool_size=2,
                 max_overflow=8,
                 connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "celery-lifecycle"},
+                execution_options={"schema_translate_map": {None: self.schema}} if self.schema else {},
             )
         except ModuleNotFoundError as error:
             raise StoreError(PSYCOPG2_MISSING) from error
-        return engine.execution_options(schema_translate_map={None: self.schema}) if self.schema else engine
 
     def _create_sqlite(self) -> sa.Engine:
         engine = sa.create_engine(self.url, connect_args={"timeout": self._busy_timeout})
@@ -107,14 +104,16 @@ class Database:
         except DBAPIError as error:
             raise self._in_words(error) from error
 
+    def _needs_migrating(self) -> str:
+        where = self.url.render_as_string(hide_password=True)
+        return f"the database {where} lacks this version's tables; run: celery -A <app> container migrate"
+
     def _in_words(self, error: DBAPIError) -> Exception:
         """The driver's error as one line that says what to do."""
         where = self.url.render_as_string(hide_password=True)
         cause = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         if "no such table" in cause or "no such column" in cause or type(error.orig).__name__ in MISSING:
-            return SchemaMissing(
-                f"the database {where} lacks this version's tables; run: celery -A <app> container migrate"
-            )
+            return SchemaMissing(self._needs_migrating())
         if isinstance(error, OperationalError) or error.connection_invalidated:
             return StoreUnreachable(f"the database {where} cannot be used: {cause}")
         if isinstance(error, ProgrammingError):

@@ -150,7 +150,7 @@ def _end_idle(connection: sa.Connection, wanted: Mark) -> None:
     stops.finish(connection, sa.select(c.id).where(ended))
 
 
-def rows_of(connection: sa.Connection, stop_id: int) -> list[sa.Row[Any]]:
+def rows_of(connection: sa.Connection, stop_id: int) -> list[Any]:
     """Every container of a stop as it is now, oldest first."""
     columns = (c.id, c.parent_container_id, c.status, c.stop_error, c.player_id, c.root_id, c.created_at)
     query = sa.select(*columns).where(c.stop_id == stop_id).order_by(c.created_at, c.id)

@@ -95,6 +95,8 @@ def held(connection: sa.Connection, node: str, said: Sequence[str] = ()) -> list
 
 
 def _held(*row: Any) -> Held:
-    *what, deadline, at, signal_due, has_live_child = row
+    what: tuple[Any, ...] = row[:8]
+    deadline, at, signal_due, has_live_child = row[8:]
     seconds = None if deadline is None else (deadline - at).total_seconds()
-    return Held(*what, seconds, bool(signal_due), bool(has_live_child))
+    times: tuple[Any, ...] = (seconds, bool(signal_due), bool(has_live_child))
+    return Held(*what, *times)

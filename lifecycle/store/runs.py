@@ -51,9 +51,7 @@ def has_live_child(connection: sa.Connection, container_id: str) -> bool:
     return connection.execute(waits).first() is not None
 
 
-def claim(
-    connection: sa.Connection, container_id: str, *, node: str, pid: int, pid_started: int
-) -> Container | None:
+def claim(connection: sa.Connection, container_id: str, *, node: str, pid: int, pid_started: int) -> Container | None:
     """Take a row for execution, `epoch + 1`; None if it is not to be run now or not by this node."""
     this_node_lives = sa.exists(sa.select(sa.literal(1)).where(nodes.c.id == node, nodes.c.dead == sa.false()))
     due = sa.or_(c.wake_at.is_(None), c.wake_at <= now())
@@ -135,7 +133,7 @@ def end(connection: sa.Connection, container_id: str, epoch: int, ending: Ending
     Without a live attached child the row becomes terminal; else only the outcome is kept and the slot given back.
     """
     mine = sa.and_(c.id == container_id, c.epoch == epoch, c.node.is_not(None), live())
-    message = ending.exit_message
+    message: Any = ending.exit_message
     if ending.outcome is Status.STOPPED:
         message = sa.func.coalesce(c.stop_message, STOPPED_BY_USER)
     told: dict[str, Any] = {"exit_code": ending.exit_code, "exit_message": message, "result": ending.result}
@@ -188,8 +186,11 @@ def lose(
     where = sa.and_(c.id == container_id, c.epoch == epoch, c.node == node)
     if held.status is not Status.STOPPING:
         values = {
-            **OFF_NODE, "status": Status.INTERRUPTED.value, "previous_status": c.status,
-            "exit_message": why, "updated_at": now(),
+            **OFF_NODE,
+            "status": Status.INTERRUPTED.value,
+            "previous_status": c.status,
+            "exit_message": why,
+            "updated_at": now(),
         }
         row = connection.execute(containers.update().where(where).values(values).returning(*_MOVED)).first()
         transitions.record(connection, c.id == container_id, by=node, why=why)
@@ -227,7 +228,8 @@ def _finish(
 ) -> Moved | None:
     """The one way to a terminal status: the row, its transition, its resources, its stop, in one transaction."""
     written = {**values, **OFF_NODE, "previous_status": c.status, "stopped_at": now(), "updated_at": now()}
-    row = connection.execute(containers.update().where(which).values(written).returning(*_MOVED, c.exit_message)).first()
+    ended = containers.update().where(which).values(written).returning(*_MOVED, c.exit_message)
+    row = connection.execute(ended).first()
     if row is None:
         return None
     transitions.record(connection, c.id == row.id, by=by, why=row.exit_message)

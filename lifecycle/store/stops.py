@@ -13,7 +13,11 @@ def open_stop(
 ) -> tuple[int, datetime]:
     """Record that a stop begins; its id, and the time all its deadlines count from."""
     values = {
-        "container_id": container_id, "requested_at": now(), "requested_by": by, "reason": reason, "grace": grace,
+        "container_id": container_id,
+        "requested_at": now(),
+        "requested_by": by,
+        "reason": reason,
+        "grace": grace,
     }
     row = connection.execute(stops.insert().values(**values).returning(stops.c.id, stops.c.requested_at)).one()
     return row.id, row.requested_at

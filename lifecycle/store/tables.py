@@ -56,7 +56,9 @@ containers = sa.Table(
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("stopped_at", UtcDateTime),
     # The parent revision is the newest of the core chain: this column and what hangs on it roll back alone.
-    sa.Column("parent_container_id", sa.String(255), comment="ID of the container that spawned this one. NULL for roots."),
+    sa.Column(
+        "parent_container_id", sa.String(255), comment="ID of the container that spawned this one. NULL for roots."
+    ),
     sa.ForeignKeyConstraint(
         ["parent_container_id"], ["containers.id"], name="fk_containers_parent", ondelete="RESTRICT"
     ),

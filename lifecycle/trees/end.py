@@ -70,5 +70,6 @@ def lose(
         moved = runs.lose(connection, container_id, epoch, node=node, why=why, was_killed=was_killed)
     if moved is None:
         return []
-    log.warning("execution gone container=%s epoch=%s node=%s why=%s now=%s", container_id, epoch, node, why, moved.status)
+    facts = (container_id, epoch, node, why, moved.status)
+    log.warning("execution gone container=%s epoch=%s node=%s why=%s now=%s", *facts)
     return [moved, *settle(database, moved)]

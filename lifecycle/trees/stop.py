@@ -149,8 +149,8 @@ def tell(made: StopReport, target: Container, rows: Iterable[Any]) -> None:
     for container_id, why in made.failed.items():
         log.error("container not stopped container=%s %s why=%s", container_id, about, why)
     if made.failed:
-        names = ", ".join(made.failed)
-        log.warning("stop left %d of %d running container=%s %s failed=%s", len(made.failed), len(made.order), target.id, about, names)
+        counts, names = (len(made.failed), len(made.order)), ", ".join(made.failed)
+        log.warning("stop left %d of %d running container=%s %s failed=%s", *counts, target.id, about, names)
     elif made.order:
         log.info("stopped %d containers container=%s %s", len(made.stopped), target.id, about)
     else:
