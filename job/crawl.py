@@ -24,17 +24,13 @@ def installed() -> Lifecycle:
     """The workers' library; imported late, for the app reads the environment that the stage sets."""
     from workers import app  # noqa: PLC0415 - see above
 
+    app.loader.import_default_modules()
     lifecycle: Lifecycle = app.lifecycle
     return lifecycle
 
 
 def start(lifecycle: Lifecycle, folder: Path | None) -> Container:
-    tasks = lifecycle.app.tasks.values()
-    task = next((task for task in tasks if getattr(task, "container_type", None) == TYPE), None)
-    if task is None:
-        raise Refusal(f"workers registers no {TYPE}")
-    container: Container = task.spawn(args=(str(folder),) if folder else ())
-    return container
+    return lifecycle.start(TYPE, {"folder": str(folder)} if folder else None)
 
 
 def follow(lifecycle: Lifecycle, crawl: Container, needed: Sequence[Process], console: Console) -> list[Container]:

@@ -18,6 +18,7 @@ MARK = "JOB_OF"
 FIRST_TREE_WITHIN = 15.0
 ENDS_WITHIN = 30.0
 TREE_LINE = re.compile(r"\d\d:\d\d:\d\d +(PENDING|RUNNING) +crawl")
+BUSY_LINE = re.compile(r"\d\d:\d\d:\d\d +RUNNING +crawl-(folder|files)")
 
 pytestmark = pytest.mark.acceptance
 
@@ -37,7 +38,7 @@ def much(tmp_path):
     for folder in range(60):
         (tmp_path / "much" / f"{folder}").mkdir(parents=True)
         for number in range(200):
-            (tmp_path / "much" / f"{folder}" / f"{number}.txt").write_text("one two three " * 2_000)
+            (tmp_path / "much" / f"{folder}" / f"{number}.py").write_text("one two three " * 2_000)
     return tmp_path / "much"
 
 
@@ -60,7 +61,7 @@ def job(place):
 def test_a_small_crawl_shows_its_tree_and_ends_by_itself(job, place, tmp_path):
     folder = tmp_path / "few" / "below"
     folder.mkdir(parents=True)
-    (folder / "a.txt").write_text("one two")
+    (folder / "a.py").write_text("one two")
     output, _ = (process := job(folder.parent)).communicate(timeout=60)
     assert process.returncode == 0, output
     assert TREE_LINE.search(output)
@@ -72,6 +73,7 @@ def test_a_small_crawl_shows_its_tree_and_ends_by_itself(job, place, tmp_path):
 def test_a_signal_to_its_pid_alone_ends_it_in_order(job, place, much, number):
     process = job(much)
     wait_for_tree(process)
+    wait_for(BUSY_LINE, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=ENDS_WITHIN)
     assert process.returncode == 128 + number, output
@@ -93,8 +95,7 @@ def test_it_ends_when_the_signal_was_inherited_as_ignored(place, much):
 
 def test_a_kill_leaves_no_process_after_a_second(job, place, much):
     process = job(much)
-    wait_for_tree(process)
-    time.sleep(3)  # nodes are up and busy
+    wait_for(BUSY_LINE, process)
     assert any("valkey" in command for command in left_of(place))
     process.kill()
     deadline = time.monotonic() + 1
@@ -105,9 +106,7 @@ def test_a_kill_leaves_no_process_after_a_second(job, place, much):
 
 def test_the_line_it_prints_stops_the_tree_from_a_second_terminal(job, place, much):
     process = job(much)
-    lines = wait_for_tree(process)
-    line = next(line for line in lines if "container stop" in line)
-    time.sleep(3)
+    line = next(line for line in wait_for(BUSY_LINE, process) if "container stop" in line)
     stopped = subprocess.run(line, shell=True, cwd=place, capture_output=True, text=True, timeout=60, check=False)
     assert stopped.returncode == 0, stopped.stderr
     output, _ = process.communicate(timeout=ENDS_WITHIN)
@@ -145,14 +144,19 @@ def launch(command, place, environment=None):
 
 
 def wait_for_tree(process):
-    """The lines up to the first one of the tree."""
-    lines, start = [], time.monotonic()
+    start = time.monotonic()
+    wait_for(TREE_LINE, process)
+    assert time.monotonic() - start < FIRST_TREE_WITHIN
+
+
+def wait_for(pattern, process):
+    """Its lines up to the first that fits."""
+    lines = []
     for line in process.stdout:
         lines.append(line)
-        if TREE_LINE.match(line):
-            assert time.monotonic() - start < FIRST_TREE_WITHIN
+        if pattern.match(line):
             return lines
-    pytest.fail(f"no tree: {''.join(lines)}")
+    pytest.fail(f"ended before its output fitted: {''.join(lines)}")
 
 
 def left_of(place):
