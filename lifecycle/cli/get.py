@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lifecycle.cli.options import id_argument, json_option, pass_lifecycle, player_option
+from lifecycle.cli.options import find_one, id_argument, json_option, pass_lifecycle, player_option
 from lifecycle.cli.text import clean, milliseconds, pairs, seconds
 from lifecycle.domain.container import Container
 from lifecycle.domain.status import Status
@@ -37,19 +37,18 @@ class Picture:
 @pass_lifecycle
 def get_container(lifecycle: Lifecycle, *, container_id: str, player_id: int | None, as_json: bool) -> None:
     """Show all fields of a container, what it holds, its children and its history."""
-    picture = look(lifecycle, lifecycle.resolve(container_id, player_id=player_id))
+    picture = look(lifecycle, find_one(lifecycle, container_id, player_id))
     if as_json:
         click.echo(json.dumps(as_dict(picture), indent=2))
     else:
         click.echo("\n".join(lines(picture)))
 
 
-def look(lifecycle: Lifecycle, container_id: str) -> Picture:
-    """Read it all, by a whole id."""
-    container = lifecycle.get(container_id)
-    statuses = Counter(child.status for child in lifecycle.children(container_id))
+def look(lifecycle: Lifecycle, container: Container) -> Picture:
+    """Read what hangs on it."""
+    statuses = Counter(child.status for child in lifecycle.children(container.id))
     children = {status.value: statuses[status] for status in Status if statuses[status]}
-    return Picture(container, lifecycle.holdings(container_id), children, lifecycle.history(container_id))
+    return Picture(container, lifecycle.holdings(container.id), children, lifecycle.history(container.id))
 
 
 def as_dict(picture: Picture) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from lifecycle.cli import table
-from lifecycle.cli.options import json_option, pass_lifecycle, player_option, tag_option
+from lifecycle.cli.options import MAX_INTEGER, between, json_option, pass_lifecycle, player_option, tag_option
 from lifecycle.cli.text import clean, count
 from lifecycle.cli.tree import Entry, arrange
 from lifecycle.domain.status import ACTIVE, TERMINAL, Status, parse_statuses
@@ -53,7 +53,15 @@ class Listing:
 @player_option
 @tag_option("Only containers with this tag; several must all fit.")
 @click.option("--type", "container_type", metavar="TYPE", help="Only containers of this type.")
-@click.option("--limit", type=click.IntRange(min=1), default=LIMIT, show_default=True, help="At most so many.")
+@click.option(
+    "--limit",
+    type=int,
+    callback=between(1, MAX_INTEGER),
+    default=LIMIT,
+    show_default=True,
+    metavar="N",
+    help="The newest N at most.",
+)
 @click.option("--tree", is_flag=True, help="Children under their parents.")
 @click.option("--watch", is_flag=True, help="Stay and keep it current, until Ctrl-C.")
 @click.option("--wide", is_flag=True, help="More columns.")

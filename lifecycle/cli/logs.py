@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from lifecycle.cli.options import id_argument, pass_lifecycle, player_option
+from lifecycle.cli.options import MAX_INTEGER, between, find_one, id_argument, pass_lifecycle, player_option
 from lifecycle.cli.text import clean, clean_lines, milliseconds
 from lifecycle.runtime.app import Lifecycle
 from lifecycle.store.logs import LEVELS, LogLine
@@ -47,7 +47,7 @@ def _since(_ctx: click.Context, _param: click.Parameter, given: str | None) -> d
 @id_argument
 @player_option
 @click.option("-f", "--follow", is_flag=True, help="Go on until the container has ended, or Ctrl-C.")
-@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines.")
+@click.option("--tail", type=int, callback=between(0, MAX_INTEGER), metavar="N", help="Only the last N lines.")
 @click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), help="Only this level and above.")
 @click.option("--since", callback=_since, metavar="TIME", help="Only since: 10m, 2h, or an ISO 8601 time (UTC).")
 @click.option("--with-children", is_flag=True, help="Also of all below it.")
@@ -64,7 +64,7 @@ def show_logs(
     with_children: bool,
 ) -> None:
     """Show what a container logged, oldest first, in UTC."""
-    full_id = lifecycle.resolve(container_id, player_id=player_id)
+    full_id = find_one(lifecycle, container_id, player_id).id
     wanted = Wanted(container_id=full_id, with_children=with_children, level=level, since=since)
     with suppress(KeyboardInterrupt):
         for line in followed(lifecycle, wanted, tail) if follow else recorded(lifecycle, wanted, tail):

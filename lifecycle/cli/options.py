@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
+from lifecycle.domain.container import Container
+from lifecycle.runtime.app import Lifecycle
 from lifecycle.runtime.installed import lifecycle_of
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
-MAX_INTEGER = 2**31 - 1  # the width of the column
+MAX_INTEGER = 2**31 - 1
+MAX_SECONDS = 10**9
 
 Decorator = Callable[[Any], Any]
 
@@ -23,6 +26,11 @@ def pass_lifecycle(verb: Callable[..., Any]) -> Callable[..., Any]:
         return verb(lifecycle_of(ctx.obj.app), *args, **kwargs)
 
     return call
+
+
+def find_one(lifecycle: Lifecycle, part: str, player_id: int | None) -> Container:
+    """The container that an id or a unique part of one names; another player's is not found."""
+    return lifecycle.get(lifecycle.resolve(part, player_id=player_id), player_id=player_id)
 
 
 def split_pairs(given: Iterable[str]) -> list[tuple[str, str]]:
@@ -43,10 +51,15 @@ def _tags(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) 
     return tags
 
 
-def _player(_ctx: click.Context, _param: click.Parameter, given: int | None) -> int | None:
-    if given is not None and abs(given) > MAX_INTEGER:
-        raise click.BadParameter(f"{given} is too large for a player id")
-    return given
+def between(low: float, high: float) -> Callable[..., Any]:
+    """A callback that refuses a number beyond what the columns hold."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, given: float | None) -> float | None:
+        if given is None or low <= given <= high:
+            return given
+        raise click.BadParameter(f"{given} is not between {low:,} and {high:,}")
+
+    return check
 
 
 def tag_option(text: str) -> Decorator:
@@ -55,7 +68,18 @@ def tag_option(text: str) -> Decorator:
 
 
 player_option = click.option(
-    "--player-id", type=int, callback=_player, metavar="N", help="Only containers of this player."
+    "--player-id",
+    type=int,
+    callback=between(-MAX_INTEGER, MAX_INTEGER),
+    metavar="N",
+    help="The player whose containers are meant.",
 )
+
+
+def grace_option(text: str) -> Decorator:
+    """`--grace`, a time that a stop leaves."""
+    return click.option("--grace", type=float, callback=between(0, MAX_SECONDS), metavar="SECONDS", help=text)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 id_argument = click.argument("container_id", metavar="ID")

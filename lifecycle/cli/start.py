@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lifecycle.cli.group import Refusal
-from lifecycle.cli.options import INTERRUPTED, pass_lifecycle, player_option, split_pairs, tag_option
+from lifecycle.cli.options import INTERRUPTED, grace_option, pass_lifecycle, player_option, split_pairs, tag_option
 from lifecycle.cli.text import clean
 from lifecycle.domain.container import Container
 from lifecycle.runtime.app import Lifecycle
@@ -31,7 +31,7 @@ def _kwargs(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]
 @tag_option("Give it this tag; may be repeated.")
 @click.option("--resource", "resources", metavar="NAME", multiple=True, help="Hold this; may be repeated.")
 @click.option("--detach", is_flag=True, help="Not stopped with a parent.")
-@click.option("--grace", type=click.FloatRange(min=0), metavar="SECONDS", help="From a stop to the kill.")
+@grace_option("From a stop to the kill, instead of its type's.")
 @click.option("--id", "container_id", metavar="ID", help="Its id, instead of a generated one.")
 @click.option("--wait", is_flag=True, help="Wait for its end and exit with its exit code.")
 @pass_lifecycle
@@ -47,7 +47,10 @@ def start_container(
       celery -A workers container start CRAWL_COORDINATOR folder=/usr/share depth=3
     """
     lifecycle.app.loader.import_default_modules()
-    container = lifecycle.start(container_type, kwargs, **how)
+    try:
+        container = lifecycle.start(container_type, kwargs, **how)
+    except TypeError as error:  # as Python says that the body takes no such arguments
+        raise Refusal(clean(error)) from error
     click.echo(clean(container.id))
     if container.refresh().dispatched_at is None and container.wake_at is None:
         raise Refusal(NO_BROKER)

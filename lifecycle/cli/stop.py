@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from lifecycle.cli.options import INTERRUPTED, pass_lifecycle, player_option
+from lifecycle.cli.options import INTERRUPTED, find_one, grace_option, pass_lifecycle, player_option
 from lifecycle.cli.text import clean, count
 from lifecycle.domain.container import Container
 from lifecycle.domain.report import StopReport
@@ -46,7 +46,7 @@ def _common(verb: Any) -> Any:
 
 @click.command("stop")
 @_common
-@click.option("--grace", type=click.FloatRange(min=0), metavar="SECONDS", help="From now to the kill.")
+@grace_option("From now to the kill, instead of each container's own.")
 @click.option("--force", is_flag=True, help="Kill at once.")
 @pass_lifecycle
 def stop_containers(lifecycle: Lifecycle, *, no_wait: bool, **given: Any) -> None:
@@ -72,17 +72,20 @@ def kill_containers(lifecycle: Lifecycle, *, no_wait: bool, **given: Any) -> Non
 
 def carry_out(lifecycle: Lifecycle, order: Order, given: dict[str, Any]) -> None:
     """Resolve every id before anything is stopped: with one mistake among them nothing is."""
-    ids = dict.fromkeys(lifecycle.resolve(part, player_id=given["player_id"]) for part in given["parts"])
-    trees: dict[str, list[Container]] = {each: [] for each in ids}
-    if len(ids) > 1 or given["dry_run"]:
-        trees = tops({each: lifecycle.preview(each) for each in ids})
+    targets = [find_one(lifecycle, part, given["player_id"]) for part in given["parts"]]
+    trees: dict[str, list[Container]] = {each.id: [] for each in targets}
+    if len(trees) > 1 or given["dry_run"]:
+        trees = tops({each: lifecycle.preview(each) for each in trees})
     if given["dry_run"]:
         print_preview(trees)
         return
     if len(trees) > 1 and not given["yes"] and sys.stdin.isatty():
         going = count(sum(len(tree) for tree in trees.values()))
         click.confirm(f"Stop {count(len(trees), 'tree')} with {going}?", abort=True)
-    reports = list(print_reports(stop_all(lifecycle, trees, order)))
+    reports = []
+    for report in stop_all(lifecycle, trees, order):
+        print_columns([(each, outcome(report, each)) for each in report.order or (report.root,)])
+        reports.append(report)
     click.echo(summary(reports))
     if any(report.failed or (order.wait and report.pending) for report in reports):
         click.get_current_context().exit(1)
@@ -95,10 +98,12 @@ def tops(trees: dict[str, list[Container]]) -> dict[str, list[Container]]:
 
 
 def stop_all(lifecycle: Lifecycle, ids: Iterable[str], order: Order) -> Iterator[StopReport]:
-    """Mark all trees before waiting for any: their graces run side by side."""
+    """Mark all trees before waiting for any: their graces run side by side. On stderr, what one should know."""
     reports = [
         lifecycle.stop(each, grace=order.grace, force=order.force, reason=order.reason, wait=False) for each in ids
     ]
+    for note in dict.fromkeys(note for report in reports for note in report.notes):
+        click.echo(clean(note), err=True)
     try:
         for report in reports:
             yield wait_for(lifecycle, report) if order.wait and report.pending else report
@@ -113,16 +118,6 @@ def wait_for(lifecycle: Lifecycle, report: StopReport) -> StopReport:
     with Console(stderr=True).status("stopping; Ctrl-C leaves, and the stop goes on"):
         stops.watch(lifecycle.database, lifecycle.doorbell, report.stop_id, patience=patience)
     return stops.report(lifecycle.database, report.stop_id, lifecycle.get(report.root), report.notes)
-
-
-def print_reports(reports: Iterable[StopReport]) -> Iterator[StopReport]:
-    """Each container with its outcome in stop order; on stderr what an operator should know."""
-    for report in reports:
-        for note in report.notes:
-            click.echo(clean(note), err=True)
-        rows = [(each, outcome(report, each)) for each in report.order or (report.root,)]
-        print_columns(rows)
-        yield report
 
 
 def outcome(report: StopReport, container_id: str) -> str:
