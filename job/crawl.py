@@ -51,15 +51,16 @@ def follow(lifecycle: Lifecycle, crawl: Container, needed: Sequence[Process], co
 def stopped_in_the_end(lifecycle: Lifecycle, console: Console) -> Iterator[list[Container]]:
     """Whatever is put into the list, and in a database of our own every tree, is stopped when the job leaves."""
     ours: list[Container] = []
-    if has_own_database():
-        for root in live_roots(lifecycle):  # of a run that was killed; its nodes' leases may run on for a while
-            lifecycle.stop(root.id, reason="left by an earlier run", wait=False)
+    left_over = live_roots(lifecycle) if has_own_database() else []
+    for root in left_over:
+        # Of a run that was killed. Not waited for, now or later: its nodes' leases may run on.
+        lifecycle.stop(root.id, reason="left by an earlier run", wait=False)
     try:
         yield ours
     finally:
         roots = live_roots(lifecycle) if has_own_database() else [root.refresh() for root in ours]
         for root in roots:
-            if not root.is_ended:
+            if not root.is_ended and root.id not in {left.id for left in left_over}:
                 stop(lifecycle, root, console)
 
 

@@ -15,6 +15,7 @@ from lifecycle.store.containers import COLUMNS, with_tags
 from lifecycle.store.tables import containers, live, nodes, startable
 
 c = containers.c
+child = containers.alias("child")  # made once: an alias copies every column, and a mark needs one a level
 OFF_NODE: dict[Any, Any] = {"node": None, "pid": None, "pid_started": None}
 
 
@@ -33,16 +34,19 @@ class Moved:
         return self.status in TERMINAL
 
 
-def no_live_child(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
-    """No attached child lives; one that could not be stopped (`stop_error`) is not waited for."""
-    child = containers.alias()
-    waited_for = sa.and_(
-        child.c.parent_container_id == table.c.id,
+def waited_for() -> sa.ColumnElement[bool]:
+    """`child` is a live attached child of a row of `containers`, and not one that could not be stopped."""
+    return sa.and_(
+        child.c.parent_container_id == c.id,
         live(child),
         child.c.detached == sa.false(),
         child.c.stop_error.is_(None),
     )
-    return ~sa.exists(sa.select(sa.literal(1)).where(waited_for).correlate(table))
+
+
+def no_live_child() -> sa.ColumnElement[bool]:
+    """No attached child lives; one that could not be stopped (`stop_error`) is not waited for."""
+    return ~sa.exists(sa.select(sa.literal(1)).where(waited_for()).correlate(containers))
 
 
 def has_live_child(connection: sa.Connection, container_id: str) -> bool:
