@@ -13,10 +13,11 @@ from lifecycle.domain.policy import STOPPED_BY_CASCADE
 from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.store import assignments, stops, transitions
 from lifecycle.store.clock import UtcDateTime, earliest, later, latest, now
-from lifecycle.store.runs import OFF_NODE, no_live_child, settled
+from lifecycle.store.runs import OFF_NODE, child, no_live_child, settled, waited_for
 from lifecycle.store.tables import containers, live
 
 c = containers.c
+parent = containers.alias("parent")
 SIGNAL_STEP = 1.0  # seconds a running parent's signal waits for each running level below it
 
 
@@ -80,7 +81,6 @@ def _mark_down(connection: sa.Connection, wanted: Mark, *, only_below: bool) -> 
             return counts
         counts.append(count)
         depth += 1
-        parent = containers.alias()
         marked = sa.select(parent.c.id).where(parent.c.stop_id == wanted.stop_id, parent.c.depth == depth)
         above = c.parent_container_id.in_(marked)
 
@@ -100,7 +100,7 @@ def _mark_level(connection: sa.Connection, wanted: Mark, level: sa.ColumnElement
         "stop_deadline": sa.case(
             (sa.and_(again, c.stop_error.is_(None)), earliest(c.stop_deadline, deadline)), else_=deadline
         ),
-        "signal_at": wanted.at,
+        "signal_at": earliest(c.signal_at, wanted.at),  # a new stop does not put an older one's signal off
         "stop_error": None,
         "updated_at": now(),
     }
@@ -124,16 +124,9 @@ def _end_level(connection: sa.Connection, here: sa.ColumnElement[bool]) -> None:
 
 def _wait_for_children(connection: sa.Connection, wanted: Mark, here: sa.ColumnElement[bool]) -> None:
     """A parent's deadline is never before a child's; its signal comes a second later for each running level below."""
-    child = containers.alias()
     step = sa.case((child.c.node.is_not(None), SIGNAL_STEP), else_=0.0)
-    waited_for = sa.and_(
-        child.c.parent_container_id == c.id,
-        live(child),
-        child.c.detached == sa.false(),
-        child.c.stop_error.is_(None),
-    )
-    last_deadline = sa.select(sa.func.max(child.c.stop_deadline)).where(waited_for).correlate(containers)
-    last_signal = sa.select(sa.func.max(later(child.c.signal_at, step))).where(waited_for).correlate(containers)
+    last_deadline = sa.select(sa.func.max(child.c.stop_deadline)).where(waited_for()).correlate(containers)
+    last_signal = sa.select(sa.func.max(later(child.c.signal_at, step))).where(waited_for()).correlate(containers)
     half = later(wanted.at, sa.func.coalesce(sa.cast(sa.literal(wanted.grace), sa.Float), c.grace) / 2)
     values = {
         "stop_deadline": latest(c.stop_deadline, last_deadline.scalar_subquery()),
@@ -148,6 +141,7 @@ def _end_idle(connection: sa.Connection, wanted: Mark) -> None:
     transitions.record(connection, ended, by=wanted.by, why=wanted.reason or wanted.message)
     assignments.release(connection, sa.select(c.id).where(ended), why=Status.STOPPED.value)
     stops.finish(connection, sa.select(c.id).where(ended))
+    stops.finish(connection, sa.select(c.id).where(c.id == wanted.container_id, sa.not_(live())))
 
 
 def rows_of(connection: sa.Connection, stop_id: int) -> list[Any]:
@@ -158,16 +152,21 @@ def rows_of(connection: sa.Connection, stop_id: int) -> list[Any]:
 
 
 def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:
-    """How many containers of a stop are still stopping and not given up; seconds since their last deadline."""
-    waiting = sa.and_(c.stop_id == stop_id, live(), c.stop_error.is_(None))
-    query = sa.select(sa.func.count(), sa.type_coerce(sa.func.max(c.stop_deadline), UtcDateTime), now()).where(waiting)
-    count, deadline, at = connection.execute(query).one()
+    """How many containers below a stop's target are still stopping and not given up; seconds since their last deadline.
+
+    Found by the tree, not by `stop_id`: a later stop takes rows over, and the first caller still waits for them.
+    """
+    tree = sa.select(c.id).where(c.id == stops.target(stop_id)).cte("tree", recursive=True)
+    below = sa.and_(child.c.parent_container_id == tree.c.id, live(child), child.c.detached == sa.false())
+    tree = tree.union_all(sa.select(child.c.id).where(below))
+    waiting = sa.and_(c.status == Status.STOPPING.value, c.stop_error.is_(None))
+    query = sa.select(sa.func.count(), sa.type_coerce(sa.func.max(c.stop_deadline), UtcDateTime), now())
+    count, deadline, at = connection.execute(query.join(tree, tree.c.id == c.id).where(waiting)).one()
     return count, (at - deadline).total_seconds() if deadline is not None else 0.0
 
 
 def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limit: int = 1_000) -> list[str]:
     """Containers of the tree that had ended before the stop: the newest `limit` of them."""
-    parent = containers.alias()
     parents = sa.select(parent.c.id).where(parent.c.stop_id == stop_id)
     under = sa.or_(c.parent_container_id.in_(parents), c.parent_container_id == container_id, c.id == container_id)
     other = sa.or_(c.stop_id.is_(None), c.stop_id != stop_id)

@@ -199,6 +199,11 @@ def grove(database):
 
 
 @pytest.fixture
+def sqlite_grove(sqlite_database):
+    return Grove(sqlite_database)
+
+
+@pytest.fixture
 def postgres_grove(postgres_database):
     return Grove(postgres_database)
 
