@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
 from lifecycle.errors import ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
+from lifecycle.store.forks import close_at_fork, no_fork
 from lifecycle.store.tables import identity
 
 Connection = sa.Connection
@@ -30,6 +31,7 @@ class Database:
         self._engine: sa.Engine | None = None
         self._pid = 0
         self._identity: str | None = None
+        close_at_fork(self)
 
     @property
     def dialect(self) -> str:
@@ -46,15 +48,16 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A transaction that commits at the end of the block, or leaves nothing behind."""
-        with self._translated(), self.engine.begin() as connection:
+        with self._translated(), no_fork(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection for reading; each statement sees what is committed by then."""
-        engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        with self._translated(), engine.connect() as connection:
-            yield connection
+        with self._translated(), no_fork():
+            engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            with engine.connect() as connection:
+                yield connection
 
     @property
     def id(self) -> str:
