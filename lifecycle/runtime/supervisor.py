@@ -47,6 +47,7 @@ class Supervisor:
         self._signalled: set[Key] = set()
         self._killed: set[Key] = set()
         self._not_run: set[Key] = set()
+        self._strays: dict[Key, float] = {}
         self._next_pass = 0.0
         self._thread = threading.Thread(target=self._watch, name="lifecycle-supervisor", daemon=True)
 
@@ -188,17 +189,32 @@ class Supervisor:
     def _stop_strays(
         self, pool: Pool, rows: list[Held], before: dict[int, list[Run]], after: dict[int, list[Run]]
     ) -> None:
-        """Executions whose row is terminal, of another epoch or another node's: they must not go on."""
-        by_id = {row.id: row for row in rows}
+        """Executions that are not what their row names any more must not go on."""
+        by_id, strays = {row.id: row for row in rows}, {}
         for pid, said in before.items():
             for run in said:
                 row = by_id.get(run.container_id)
-                if not run.epoch or run not in after.get(pid, []) or row is None:
+                if row is None or run not in after.get(pid, []) or not run.epoch or self._is_of(row, run):
                     continue
-                if row.epoch != run.epoch or row.node != self._page.node or not row.is_live:
-                    log.warning("stray execution killed container=%s epoch=%s pid=%s", run.container_id, run.epoch, pid)
-                    pool.signal(pid, run)
-                    pool.kill(pid, run)
+                key = (pid, run.container_id, run.epoch)
+                strays[key] = self._strays.get(key, time.monotonic())
+                self._stop_stray(pool, key, row, time.monotonic() - strays[key])
+        self._strays = strays
+
+    def _stop_stray(self, pool: Pool, key: Key, row: Held, seconds: float) -> None:
+        """Kill it; but one that has just written its own ending is on its way out, and gets time for it."""
+        pid, run = key[0], Run(*key[1:])
+        pool.signal(pid, run)
+        may_be_leaving = row.epoch == run.epoch and row.node is None and row.status != Status.INTERRUPTED
+        if may_be_leaving and seconds < self._settings.kill_after:
+            return
+        if key not in self._killed and pool.kill(pid, run):
+            self._killed.add(key)
+            log.warning("stray execution killed container=%s epoch=%s pid=%s", run.container_id, run.epoch, pid)
+
+    def _is_of(self, row: Held, run: Run) -> bool:
+        """True if the row names this execution."""
+        return row.is_live and row.epoch == run.epoch and row.node == self._page.node
 
     def _pass(self) -> bool:
         """What every node does each second for all: dispatch what is due, take over from dead nodes, settle."""
