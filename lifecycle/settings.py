@@ -8,7 +8,7 @@ from typing import Any
 from lifecycle.errors import ImpossibleSettings
 
 PREFIX = "lifecycle_"
-POSITIVE = ("heartbeat", "lease", "signal_every", "supervise_every", "log_flush")
+POSITIVE = ("heartbeat", "lease", "signal_every", "supervise_every", "redispatch", "log_flush")
 NATURAL = ("grace", "kill_after", "log_fold", "lease_margin")
 
 
@@ -32,6 +32,7 @@ class Settings:
     kill_after: float = _setting(3.0, "after its deadline a parent is killed, or given up, whatever its children do")
     signal_every: float = _setting(0.2, "a stop is signalled again until the run ends")
     supervise_every: float = _setting(1.0, "a node compares rows and processes this often")
+    redispatch: float = _setting(60.0, "a message not claimed for so long may be lost: see the dispatcher")
     log_fold: float = _setting(60.0, "the same log message within this time is one line with a count")
     log_flush: float = _setting(1.0, "log lines are written this often")
 
@@ -50,8 +51,9 @@ class Settings:
         return self.lease + self.lease_margin
 
     def _problems(self) -> list[str]:
-        wrong = [f"{PREFIX}{name} must be more than 0 s" for name in POSITIVE if getattr(self, name) <= 0]
-        wrong += [f"{PREFIX}{name} cannot be negative" for name in NATURAL if getattr(self, name) < 0]
+        given = {name: getattr(self, name) for name in (*POSITIVE, *NATURAL)}
+        wrong = [f"{PREFIX}{name} must be more than 0 s, not {given[name]}" for name in POSITIVE if given[name] <= 0]
+        wrong += [f"{PREFIX}{name} cannot be negative: {given[name]}" for name in NATURAL if given[name] < 0]
         if 2 * self.heartbeat > self.lease - self.lease_margin:
             wrong.append(
                 f"two heartbeats of {self.heartbeat} s do not fit in a lease of {self.lease} s less its margin of "

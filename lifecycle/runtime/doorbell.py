@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Task
 from celery.worker.control import control_command
+from kombu.exceptions import ChannelError
 
 from lifecycle.runtime.message import header, read_call, with_header
 
@@ -42,6 +43,18 @@ class CeleryDoorbell:
             Task.apply_async(task, call["args"], call["kwargs"], **options)
         else:
             self._app.send_task(call["task"], call["args"], call["kwargs"], **options)
+
+    def is_empty(self, queue: str) -> bool:
+        """Ask the broker; a queue it does not know is empty."""
+        try:
+            with self._app.connection_for_read() as connection:
+                declared = connection.default_channel.queue_declare(queue=queue, passive=True)
+        except ChannelError:
+            return True
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, nothing is known
+            log.info("queue not counted queue=%s error=%s", queue, error)
+            return False
+        return bool(declared.message_count == 0)
 
     def revoked(self, container_ids: Sequence[str], reason: str) -> None:
         """Who waits for their results learns that they were stopped; a stored SUCCESS is kept by the backend."""

@@ -37,6 +37,7 @@ class Execution:
 
     def body(self, call: Callable[[], Any]) -> Any:
         """Run the body; a stop can be raised in it from here until it has returned or raised."""
+        self.over = False
         try:
             self.armed = True
             return call()

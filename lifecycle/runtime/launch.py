@@ -112,7 +112,7 @@ def _record(
             resources=wish.resources,
             detached=wish.detach,
             message=call,
-            queue=call["options"].get("queue"),
+            queue=_queue(task, call),
             max_iterations=task.iterations,
             iteration_interval=task.interval,
             grace=next(g for g in (wish.grace, task.grace, lifecycle.settings.grace) if g is not None),
@@ -136,6 +136,13 @@ def _publish(task: "ContainerTask", container: Container, args: Any, kwargs: Any
     except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the row is there and stays due
         log.warning("message not published, the dispatcher will container=%s error=%s", container.id, error)
         put_back(lifecycle.database, [container.id])
+
+
+def _queue(task: "ContainerTask", call: dict[str, Any]) -> str | None:
+    """The queue that Celery's routes choose for this message."""
+    routed = task.app.amqp.router.route(dict(call["options"]), task.name, call["args"], call["kwargs"], task)
+    queue = routed.get("queue")
+    return None if queue is None else str(getattr(queue, "name", queue))
 
 
 @contextmanager

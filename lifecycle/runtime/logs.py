@@ -64,21 +64,13 @@ class ContainerLogs(logging.Handler):
 
     def flush(self) -> None:
         """Write what is buffered; a database that is away keeps it in the buffer and never reaches a body."""
-        execution = current_execution()
         try:
-            if execution is None:
+            with self._guard:
                 self._write()
-            else:
-                with execution.shielded():
-                    self._write()
         except LifecycleError as error:
             logging.getLogger("lifecycle.logs").warning("logs not written yet error=%s", error)
 
     def _write(self) -> None:
-        with self._guard:
-            self._write_guarded()
-
-    def _write_guarded(self) -> None:
         new = [self._lines[key] for key in self._unwritten]
         again = {line.id: line.again for line in self._lines.values() if line.id is not None and line.again}
         if not new and not again:

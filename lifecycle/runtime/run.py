@@ -2,11 +2,14 @@
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery.exceptions import Ignore, Retry
 from celery.states import FAILURE, SUCCESS
+from kombu.utils.functional import retry_over_time
 
+from lifecycle.domain.container import Container
 from lifecycle.domain.ending import Ending, completed, failed, stopped
 from lifecycle.domain.policy import INFINITE, STOPPED_BY_USER
 from lifecycle.domain.status import Status
@@ -16,10 +19,12 @@ from lifecycle.errors import (
     ContainerStopped,
     ExecutionSuperseded,
     LifecycleError,
+    StoreUnreachable,
 )
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime.execution import Execution
 from lifecycle.runtime.message import as_call, header_in, parent_in
+from lifecycle.runtime.seat import Seat
 from lifecycle.store import runs
 from lifecycle.trees import end as ends
 from lifecycle.trees.spawn import Birth, spawn
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from lifecycle.runtime.task import ContainerTask
 
 log = logging.getLogger("lifecycle.run")
+T = TypeVar("T")
 
 
 def run(task: "ContainerTask", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -72,27 +78,61 @@ def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...],
 
 def _claim(task: "ContainerTask") -> Execution:
     """Take the row for this process; raises Ignore if it is not to be run here and now."""
-    lifecycle, request = task.lifecycle, task.request
-    said = header_in(request)
-    database = said.get("database", lifecycle.database.id)
-    if database != lifecycle.database.id:
-        log.error("message of another database not run container=%s database=%s", request.id, database)
-        raise Ignore(f"{request.id} belongs to another database")
-    if not said.get("recorded"):
-        _record_arrival(task)
+    lifecycle, container_id = task.lifecycle, task.request.id
+    _admit(task)
     seat = lifecycle.seat()
     executions.install_stop_signal()
-    seat.begin(request.id)
-    with lifecycle.database.begin() as connection:
-        claimed = seat.may_claim() and runs.claim(
-            connection, request.id, node=seat.node, pid=seat.pid, pid_started=seat.pid_started
-        )
-    if not claimed:
-        seat.clear()
-        raise _lost(lifecycle, request.id)
+    seat.begin(container_id)
+    claimed = None
+    try:
+        claimed = _patiently(lifecycle, lambda: _take(lifecycle, seat, container_id))
+        if claimed is None:
+            raise _lost(lifecycle, container_id)
+    except StoreUnreachable as error:
+        raise _unreached(container_id, error) from None
+    finally:
+        if claimed is None:
+            seat.clear()
     execution = seat.execution(lifecycle.keep(claimed))
     executions.enter(execution)
     return execution
+
+
+def _admit(task: "ContainerTask") -> None:
+    """Refuse messages of another database; give a message that nobody recorded its row."""
+    lifecycle, request = task.lifecycle, task.request
+    said = header_in(request)
+    try:
+        ours = lifecycle.database.id
+    except StoreUnreachable as error:
+        raise _unreached(request.id, error) from None
+    if said.get("database", ours) != ours:
+        log.error("message of another database not run container=%s database=%s", request.id, said["database"])
+        raise Ignore(f"{request.id} belongs to another database")
+    if not said.get("recorded"):
+        _record_arrival(task)
+
+
+def _unreached(container_id: str, error: StoreUnreachable) -> Ignore:
+    log.warning("not claimed, the row stays due container=%s error=%s", container_id, error)
+    return Ignore(str(error))
+
+
+def _take(lifecycle: "Lifecycle", seat: Seat, container_id: str) -> Container | None:
+    """The claim itself; the fence is armed before it."""
+    if not seat.may_claim():
+        return None
+    with lifecycle.database.begin() as connection:
+        return runs.claim(connection, container_id, node=seat.node, pid=seat.pid, pid_started=seat.pid_started)
+
+
+def _patiently(lifecycle: "Lifecycle", write: Callable[[], T]) -> T:
+    """Write once the database can be reached: for the length of a lease, then the fence has the word."""
+    patience = lifecycle.settings.lease
+    written: T = retry_over_time(
+        write, StoreUnreachable, interval_start=0.1, interval_step=0.2, interval_max=1.0, timeout=patience
+    )
+    return written
 
 
 def _record_arrival(task: "ContainerTask") -> None:
@@ -112,7 +152,7 @@ def _record_arrival(task: "ContainerTask") -> None:
         grace=lifecycle.settings.grace if task.grace is None else task.grace,
     )
     try:
-        spawn(lifecycle.database, birth)
+        _patiently(lifecycle, lambda: spawn(lifecycle.database, birth))
     except ContainerExists:
         return
     except (LifecycleError, ContainerStopped) as error:
@@ -142,7 +182,7 @@ def _end(task: "ContainerTask", execution: Execution, ending: Ending | None) -> 
     if ending is None:
         return
     try:
-        changed = ends.end(lifecycle.database, container.id, container.epoch, ending)
+        changed = _patiently(lifecycle, lambda: ends.end(lifecycle.database, container.id, container.epoch, ending))
     except ExecutionSuperseded as error:
         log.warning("ending not written container=%s why=%s", container.id, error)
         return
@@ -159,11 +199,14 @@ def _rest(
     """Give the slot back; a container that is being stopped, or was taken over, ends instead."""
     container = execution.container
     task.lifecycle.logs_handler.flush()
-    with task.lifecycle.database.begin() as connection:
-        rests = runs.rest(
-            connection, container.id, container.epoch, seconds=seconds, iterations=iterations, message=message
-        )
-    if rests:
+
+    def rest() -> bool:
+        with task.lifecycle.database.begin() as connection:
+            return runs.rest(
+                connection, container.id, container.epoch, seconds=seconds, iterations=iterations, message=message
+            )
+
+    if _patiently(task.lifecycle, rest):
         execution.ended = True
     else:
         _end(task, execution, stopped())

@@ -22,7 +22,7 @@ from lifecycle.store import nodes, runs
 from lifecycle.store.engine import Database
 from lifecycle.store.nodes import Held
 from lifecycle.store.runs import Moved
-from lifecycle.trees.dispatch import dispatch
+from lifecycle.trees.dispatch import dispatch, redispatch
 from lifecycle.trees.doorbell import Doorbell
 from lifecycle.trees.end import lose
 from lifecycle.trees.sweep import sweep_nodes, sweep_unsettled
@@ -49,6 +49,7 @@ class Supervisor:
         self._not_run: set[Key] = set()
         self._strays: dict[Key, float] = {}
         self._next_pass = 0.0
+        self._next_redispatch = 0.0
         self._thread = threading.Thread(target=self._watch, name="lifecycle-supervisor", daemon=True)
 
     def start(self) -> None:
@@ -169,7 +170,7 @@ class Supervisor:
 
     def _kill(self, pool: Pool, row: Held, run: Run, late: float) -> None:
         """Kill an execution past its deadline; where that cannot be done, say so after a while."""
-        if row.pid is not None and pool.kill(row.pid, run):
+        if row.pid is not None and _key(row) not in self._killed and pool.kill(row.pid, run):
             self._killed.add(_key(row))
             log.warning("killed at its deadline container=%s epoch=%s pid=%s", row.id, row.epoch, row.pid)
         patience = self._settings.kill_after * (2 if pool.can_kill else 1)
@@ -222,6 +223,9 @@ class Supervisor:
             return False
         self._next_pass = time.monotonic() + self._settings.supervise_every
         dispatch(self._database, self._doorbell)
+        if time.monotonic() >= self._next_redispatch:
+            self._next_redispatch = time.monotonic() + self._settings.redispatch / 6
+            redispatch(self._database, self._doorbell, after=self._settings.redispatch)
         changed = sweep_nodes(self._database) + sweep_unsettled(self._database)
         self._tell_revoked(changed)
         return bool(changed)

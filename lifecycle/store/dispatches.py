@@ -1,5 +1,6 @@
 """Rows that are due and have no message on its way."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,19 +9,54 @@ from lifecycle.store.clock import later, now
 from lifecycle.store.tables import containers, startable
 
 c = containers.c
+MAX_WAIT = 3600.0  # seconds between two messages of one row, at most
+DOUBLINGS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """A row whose message was sent long ago and not claimed."""
+
+    id: str
+    queue: str | None
+    overtaken: bool
+    """True if a message sent much later to the same queue was claimed: this one is lost."""
 
 
 def take_due(connection: sa.Connection, limit: int) -> list[tuple[str, dict[str, Any]]]:
     """Ids and messages of rows whose time has come, now marked as dispatched; other dispatchers skip them."""
     due = sa.select(c.id, c.message).where(startable(), c.dispatched_at.is_(None), c.wake_at <= now())
-    rows = connection.execute(due.order_by(c.wake_at).limit(limit).with_for_update(skip_locked=True)).all()
-    if rows:
-        taken = containers.update().where(c.id.in_([row.id for row in rows]))
-        connection.execute(taken.values(dispatched_at=now(), dispatch_count=c.dispatch_count + 1))
-    return [(row.id, row.message) for row in rows]
+    return _take(connection, due.order_by(c.wake_at).limit(limit))
+
+
+def take_again(connection: sa.Connection, ids: list[str], after: float) -> list[tuple[str, dict[str, Any]]]:
+    """Those of `ids` that are still unclaimed, to be published once more."""
+    return _take(connection, sa.select(c.id, c.message).where(c.id.in_(ids), _unclaimed_for(after)))
+
+
+def unclaimed(connection: sa.Connection, after: float, limit: int) -> list[Unclaimed]:
+    """Rows whose message has been on its way for `after` seconds, doubled with each message sent."""
+    other = containers.alias()
+    newest = sa.select(sa.func.max(other.c.dispatched_at)).where(other.c.queue == c.queue, other.c.epoch > 0)
+    overtaken = newest.correlate(containers).scalar_subquery() >= later(c.dispatched_at, after)
+    query = sa.select(c.id, c.queue, sa.func.coalesce(overtaken, sa.false())).where(_unclaimed_for(after))
+    return [Unclaimed(row[0], row[1], bool(row[2])) for row in connection.execute(query.limit(limit))]
 
 
 def put_back(connection: sa.Connection, ids: list[str], *, seconds: float) -> None:
     """Their messages could not be published: due again in `seconds`."""
     unsent = containers.update().where(c.id.in_(ids), startable())
     connection.execute(unsent.values(dispatched_at=None, wake_at=later(now(), seconds)))
+
+
+def _unclaimed_for(after: float) -> sa.ColumnElement[bool]:
+    doubled = sa.case(*((c.dispatch_count <= n, min(after * 2**n, MAX_WAIT)) for n in range(DOUBLINGS)), else_=MAX_WAIT)
+    return sa.and_(startable(), c.dispatched_at < later(now(), -after), later(c.dispatched_at, doubled) < now())
+
+
+def _take(connection: sa.Connection, which: sa.Select[Any]) -> list[tuple[str, dict[str, Any]]]:
+    rows = connection.execute(which.with_for_update(skip_locked=True)).all()
+    if rows:
+        taken = containers.update().where(c.id.in_([row.id for row in rows]))
+        connection.execute(taken.values(dispatched_at=now(), dispatch_count=c.dispatch_count + 1))
+    return [(row.id, row.message) for row in rows]

@@ -182,6 +182,12 @@ _partial("idx_containers_live", containers.c.status, containers.c.created_at, wh
 _partial("idx_containers_stop", containers.c.stop_id, containers.c.depth, where=containers.c.stop_id.is_not(None))
 _partial("idx_containers_due", containers.c.wake_at, where=sa.and_(startable(), containers.c.dispatched_at.is_(None)))
 _partial(
+    "idx_containers_sent",
+    containers.c.dispatched_at,
+    where=sa.and_(startable(), containers.c.dispatched_at.is_not(None)),
+)
+_partial("idx_containers_claimed", containers.c.queue, containers.c.dispatched_at, where=containers.c.epoch > 0)
+_partial(
     "idx_containers_parent_player",
     containers.c.parent_container_id,
     containers.c.player_id,

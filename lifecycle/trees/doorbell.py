@@ -15,6 +15,10 @@ class Doorbell(Protocol):
         """Send the message that starts a container; raises whatever the broker raises."""
         ...
 
+    def is_empty(self, queue: str) -> bool:
+        """True if the broker holds no message in this queue; False if it does, or cannot say."""
+        ...
+
     def revoked(self, container_ids: Sequence[str], reason: str) -> None:
         """Tell Celery's result backend and event listeners that these ended STOPPED."""
         ...

@@ -9,7 +9,7 @@ revision = "0001"
 down_revision = None
 
 LIVE = "status IN ('INTERRUPTED', 'PENDING', 'RUNNING', 'STOPPING')"
-DUE = "status IN ('PENDING', 'RUNNING') AND node IS NULL AND outcome IS NULL AND dispatched_at IS NULL"
+STARTABLE = "status IN ('PENDING', 'RUNNING') AND node IS NULL AND outcome IS NULL"
 
 
 def upgrade() -> None:
@@ -20,7 +20,9 @@ def upgrade() -> None:
     _create_partial_index("idx_containers_live_node", ["node"], where=f"{LIVE} AND node IS NOT NULL")
     _create_partial_index("idx_containers_live", ["status", "created_at"], where=LIVE)
     _create_partial_index("idx_containers_stop", ["stop_id", "depth"], where="stop_id IS NOT NULL")
-    _create_partial_index("idx_containers_due", ["wake_at"], where=DUE)
+    _create_partial_index("idx_containers_due", ["wake_at"], where=f"{STARTABLE} AND dispatched_at IS NULL")
+    _create_partial_index("idx_containers_sent", ["dispatched_at"], where=f"{STARTABLE} AND dispatched_at IS NOT NULL")
+    _create_partial_index("idx_containers_claimed", ["queue", "dispatched_at"], where="epoch > 0")
 
 
 def downgrade() -> None:
