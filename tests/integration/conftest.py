@@ -193,6 +193,21 @@ def database(request):
     return request.getfixturevalue("sqlite_database" if request.param == "sqlite" else "postgres_database")
 
 
+@pytest.fixture(scope="module")
+def planted_grove(request, tmp_path_factory):
+    """Makes the grove of a whole module, by its dialect; nothing else is in its database."""
+
+    def make(dialect):
+        if dialect == "sqlite":
+            template = request.getfixturevalue("sqlite_template")
+            return Grove(Database(f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('planted'))}"))
+        url = request.getfixturevalue("postgres").create_database("planted")
+        migrate(url)
+        return Grove(Database(url))
+
+    return make
+
+
 @pytest.fixture
 def grove(database):
     return Grove(database)

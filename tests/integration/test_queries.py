@@ -1,0 +1,157 @@
+"""The statements that run all the time go through indexes over live rows, however many have ended.
+
+Each is caught as it goes to the database, and the database is asked how it would run it.
+"""
+
+import re
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from lifecycle.store import containers, dispatches, marks, nodes, runs
+
+ENDED = 100_000
+HISTORY = {
+    "postgresql": f"""
+        INSERT INTO containers (id, root_id, parent_container_id, depth, container_type, status, created_at, updated_at)
+        SELECT 'ended-' || n, 'coord-123', 'coord-123', 1, 'WORK', 'COMPLETED', now(), now()
+          FROM generate_series(1, {ENDED}) n
+    """,
+    "sqlite": f"""
+        WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {ENDED})
+        INSERT INTO containers (id, root_id, parent_container_id, depth, container_type, status, created_at, updated_at)
+        SELECT 'ended-' || n, 'coord-123', 'coord-123', 1, 'WORK', 'COMPLETED', '2025-11-24 10:00:00.000',
+               '2025-11-24 10:00:00.000' FROM series
+    """,
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def grove(request, planted_grove):
+    """One coordinator with 100,000 ended children, a few live ones and one below them; and other live trees."""
+    grove = planted_grove(request.param)
+    grove.run("coord-123")
+    plant_others(grove)
+    with grove.database.begin() as connection:
+        connection.execute(sa.text(HISTORY[request.param]))
+    for n in range(5):
+        grove.run(f"worker-{n}", "coord-123")
+    grove.spawn("queued", "coord-123")
+    grove.spawn("due", wake_in=-1)
+    grove.run("part-1", "worker-1")
+    grove.mark("worker-0")
+    with grove.database.read() as connection:
+        connection.execute(sa.text("ANALYZE"))
+    yield grove
+    grove.database.dispose()
+
+
+def plant_others(grove):
+    """3,000 live rows: a third executes elsewhere, a third sleeps, a third is queued."""
+    later = datetime.now(UTC) + timedelta(days=1)
+    kinds = [
+        {"status": "RUNNING", "node": "node-2", "wake_at": None},
+        {"status": "RUNNING", "node": None, "wake_at": later, "dispatched_at": None},
+        {"status": "PENDING", "node": None, "wake_at": None},
+    ]
+    for kind in kinds:
+        name = f"{kind['status']}-{kind['node']}"
+        grove.plant({"id": f"{name}-{n}", "root_id": f"{name}-{n}", **kind} for n in range(500))
+        at = {"depth": 1, **kind}
+        parents = {f"{name}-{n}-child": f"{name}-{n}" for n in range(500)}
+        grove.plant({"id": own, "root_id": above, "parent_container_id": above, **at} for own, above in parents.items())
+
+
+def claim(connection):
+    return runs.claim(connection, "queued", node="node-1", pid=1, pid_started=1)
+
+
+def lose(connection):
+    return runs.lose(connection, "worker-2", 1, node="node-1", why="node lost")
+
+
+def mark(connection):
+    return marks.mark(connection, "coord-123", by="test", reason=None, grace=None, message="Stopped by user")
+
+
+HOT = {
+    "claim": (claim, "containers_pkey"),
+    "lock of a parent": (lambda on: containers.lock_parent(on, "coord-123"), "containers_pkey"),
+    "live children": (lambda on: containers.children(on, "coord-123", live_only=True), "idx_containers_live_children"),
+    "is a child alive": (lambda on: runs.has_live_child(on, "coord-123"), "idx_containers_live_children"),
+    "settle": (lambda on: runs.settle(on, "coord-123"), "idx_containers_live_children"),
+    "lose": (lose, "containers_pkey"),
+    "mark of a tree": (mark, "idx_containers_live_children"),
+    "due rows": (lambda on: dispatches.take_due(on, 10), "idx_containers_due"),
+    "rows of a node": (lambda on: nodes.held(on, "node-1", ["worker-1", "ended-7"]), "idx_containers_live_node"),
+    "rows a node leaves": (lambda on: nodes.rows_on_node(on, "node-1"), "idx_containers_live_node"),
+    "rows on dead nodes": (nodes.rows_on_dead_nodes, "idx_containers_live"),
+    "rows left unsettled": (runs.unsettled, "idx_containers_live"),
+    "rows of a stop": (lambda on: marks.rows_of(on, 1), "idx_containers_stop"),
+    "rest of a stop": (lambda on: marks.unfinished(on, 1), "idx_containers_live_children"),
+    "live rows of a tree": (lambda on: containers.live_below(on, ["coord-123"]), "idx_containers_live"),
+    "newest containers": (lambda on: containers.find(on, limit=10), "idx_containers_created"),
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_statement_reads_no_history(grove, name):
+    call, index = HOT[name]
+    plans = [plan for plan in plans_of(grove.database, call) if "containers" in plan]
+    assert plans
+    for plan in plans:
+        assert not scans(plan), plan
+    if not (grove.database.dialect == "sqlite" and index == "containers_pkey"):
+        assert any(index in plan for plan in plans), plans
+
+
+@pytest.mark.parametrize("sabotage", ["SELECT * FROM containers WHERE status = 'COMPLETED' AND exit_message = 'x'"])
+def test_a_scan_would_be_seen(grove, sabotage):
+    plans = plans_of(grove.database, lambda on: on.execute(sa.text(sabotage)).all())
+    assert any(scans(plan) for plan in plans)
+
+
+def test_a_stop_reports_fast_over_a_long_history(grove):
+    """What had ended before is read through the parent's index, the newest thousand of it."""
+    with grove.database.read() as connection:
+        assert len(marks.ended_below(connection, 1, "coord-123")) == 1_000
+    plans = plans_of(grove.database, lambda on: marks.ended_below(on, 1, "worker-0"))
+    assert not any(scans(plan) for plan in plans), plans
+
+
+def scans(plan):
+    """True if the plan reads `containers` or its primary key from end to end."""
+    sequential = re.search(
+        r"Seq Scan on containers|SCAN (containers|child|parent)(?! USING (COVERING )?INDEX idx_)", plan
+    )
+    return sequential is not None
+
+
+def plans_of(database, call):
+    """How the database would run each statement of `call`, which is undone."""
+    with caught(database) as statements, database.engine.connect() as connection:
+        call(connection)
+        connection.rollback()
+    explain = "EXPLAIN QUERY PLAN " if database.dialect == "sqlite" else "EXPLAIN (COSTS OFF) "
+    plans = []
+    with database.read() as connection:
+        for statement, parameters in statements:
+            rows = connection.exec_driver_sql(explain + statement, parameters)
+            plans.append("\n".join(str(row[-1]) for row in rows))
+    return plans
+
+
+@contextmanager
+def caught(database):
+    """What goes to the database meanwhile, with its parameters."""
+    statements = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        if re.match(r"SELECT|INSERT|UPDATE|DELETE|WITH", statement):
+            statements.append((statement, parameters))
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    yield statements
+    sa.event.remove(database.engine, "before_cursor_execute", note)
