@@ -35,9 +35,10 @@ class ContainerLogs(logging.Handler):
     def __init__(self, database: Database, settings: Settings) -> None:
         super().__init__()
         self._database, self._settings = database, settings
-        self._guard = threading.Lock()
+        self._guard = threading.Lock()  # held for moments: a body that logs never waits for the database
+        self._writing = threading.Lock()
         self._lines: dict[Key, _Line] = {}
-        self._unwritten: list[Key] = []
+        self._unwritten: list[_Line] = []
         self._over = threading.Event()
 
     def start(self) -> None:
@@ -60,31 +61,35 @@ class ContainerLogs(logging.Handler):
                 line.again += 1
             elif len(self._unwritten) < MAX_LINES:
                 self._lines[key] = _Line(time.monotonic(), _values(key, record.created))
-                self._unwritten.append(key)
+                self._unwritten.append(self._lines[key])
 
     def flush(self) -> None:
         """Write what is buffered; a database that is away keeps it in the buffer and never reaches a body."""
-        try:
+        with self._writing:
             with self._guard:
-                self._write()
-        except LifecycleError as error:
-            logging.getLogger("lifecycle.logs").warning("logs not written yet error=%s", error)
+                new, self._unwritten = self._unwritten, []
+                counts = {id(line): line.again for line in (*new, *self._lines.values())}
+            try:
+                self._write(new, counts)
+            except LifecycleError as error:
+                with self._guard:
+                    self._unwritten = [*new, *self._unwritten][:MAX_LINES]
+                logging.getLogger("lifecycle.logs").warning("logs not written yet error=%s", error)
 
-    def _write(self) -> None:
-        new = [self._lines[key] for key in self._unwritten]
-        again = {line.id: line.again for line in self._lines.values() if line.id is not None and line.again}
-        if not new and not again:
+    def _write(self, new: list[_Line], counts: dict[int, int]) -> None:
+        written = [line for line in self._lines.copy().values() if line.id is not None and counts.get(id(line))]
+        if not new and not written:
             return
         with self._database.begin() as connection:
-            ids = logs.append(connection, [{**line.values, "count": 1 + line.again} for line in new])
-            logs.repeat(connection, again)
-        for line, line_id in zip(new, ids, strict=True):
-            line.id = line_id
-        for line in self._lines.values():
-            line.again = 0
-        self._unwritten.clear()
-        young = time.monotonic() - self._settings.log_fold
-        self._lines = {key: line for key, line in self._lines.items() if line.since > young}
+            ids = logs.append(connection, [{**line.values, "count": 1 + counts[id(line)]} for line in new])
+            logs.repeat(connection, {line.id: counts[id(line)] for line in written if line.id is not None})
+        with self._guard:
+            for line, line_id in zip(new, ids, strict=True):
+                line.id = line_id
+            for line in (*new, *written):
+                line.again -= counts[id(line)]
+            young = time.monotonic() - self._settings.log_fold
+            self._lines = {key: line for key, line in self._lines.items() if line.since > young or line.again}
 
     def _text(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
