@@ -66,7 +66,7 @@ def tags_of(connection: sa.Connection, container_id: str) -> dict[str, str]:
     """The tags of one container."""
     t = container_tags.c
     rows = connection.execute(sa.select(t.key, t.value).where(t.container_id == container_id).order_by(t.key))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def get(connection: sa.Connection, container_id: str, player_id: int | None = None) -> Container:
@@ -119,7 +119,7 @@ def count_by_status(
     """How many containers fit the filters, by status."""
     c = containers.c
     query = sa.select(c.status, sa.func.count()).where(*_filters(None, player_id, tags, container_type))
-    counts: dict[str, int] = dict(connection.execute(query.group_by(c.status)).tuples().all())
+    counts = {row[0]: row[1] for row in connection.execute(query.group_by(c.status))}
     return {status: counts.get(status.value, 0) for status in Status}
 
 

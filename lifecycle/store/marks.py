@@ -18,6 +18,7 @@ from lifecycle.store.tables import containers, live
 
 c = containers.c
 parent = containers.alias("parent")
+ROW = (c.id, c.parent_container_id, c.status, c.stop_error, c.player_id, c.root_id, c.created_at)
 SIGNAL_STEP = 1.0  # seconds a running parent's signal waits for each running level below it
 
 
@@ -36,11 +37,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """What a mark came to: how many rows on how many levels below the target, and what ended at once."""
+    """What a mark came to: how many rows on how many levels below the target."""
 
     stop_id: int
     count: int
     levels: int
+    revived: tuple[str, ...]
+    """Those that had ended before: a hand has made them live again, and nothing runs them."""
 
 
 def mark(
@@ -62,10 +65,12 @@ def mark(
     counts = _mark_down(connection, wanted, only_below=only_below)
     new = sa.and_(c.stop_id == stop_id, c.previous_status != Status.STOPPING.value)
     transitions.record(connection, new, by=by, why=reason or message)
+    had_ended = sa.select(c.id).where(c.stop_id == stop_id, c.stopped_at.is_not(None))
+    revived = tuple(connection.execute(had_ended).scalars())
     _mark_up(connection, wanted, levels=len(counts) - 1)
     _end_idle(connection, wanted)
     stops.count(connection, stop_id, marked=sum(counts), levels=len(counts) - 1)
-    return Marked(stop_id, sum(counts), len(counts) - 1)
+    return Marked(stop_id, sum(counts), len(counts) - 1, revived)
 
 
 def _mark_down(connection: sa.Connection, wanted: Mark, *, only_below: bool) -> list[int]:
@@ -146,8 +151,7 @@ def _end_idle(connection: sa.Connection, wanted: Mark) -> None:
 
 def rows_of(connection: sa.Connection, stop_id: int) -> list[Any]:
     """Every container of a stop as it is now, oldest first."""
-    columns = (c.id, c.parent_container_id, c.status, c.stop_error, c.player_id, c.root_id, c.created_at)
-    query = sa.select(*columns).where(c.stop_id == stop_id).order_by(c.created_at, c.id)
+    query = sa.select(*ROW).where(c.stop_id == stop_id).order_by(c.created_at, c.id)
     return list(connection.execute(query).all())
 
 
@@ -165,10 +169,10 @@ def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:
     return count, (at - deadline).total_seconds() if deadline is not None else 0.0
 
 
-def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limit: int = 1_000) -> list[str]:
+def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limit: int = 1_000) -> list[Any]:
     """Containers of the tree that had ended before the stop: the newest `limit` of them."""
     parents = sa.select(parent.c.id).where(parent.c.stop_id == stop_id)
     under = sa.or_(c.parent_container_id.in_(parents), c.parent_container_id == container_id, c.id == container_id)
     other = sa.or_(c.stop_id.is_(None), c.stop_id != stop_id)
-    query = sa.select(c.id).where(under, other, sa.not_(live())).order_by(c.created_at.desc(), c.id).limit(limit)
-    return list(connection.execute(query).scalars())
+    query = sa.select(*ROW).where(under, other, sa.not_(live())).order_by(c.created_at.desc(), c.id).limit(limit)
+    return list(connection.execute(query).all())

@@ -21,12 +21,19 @@ OFF_NODE: dict[Any, Any] = {"node": None, "pid": None, "pid_started": None}
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A row after a change: its status now, and the parent that may have waited for it."""
+    """A row after a change: its status now, and its place in the tree."""
 
     id: str
     status: Status
-    parent: str | None
-    """The attached parent's id, if it has one."""
+    parent_container_id: str | None
+    detached: bool
+    root_id: str
+    player_id: int | None
+
+    @property
+    def parent(self) -> str | None:
+        """The parent that may have waited for it: an attached one."""
+        return None if self.detached else self.parent_container_id
 
     @property
     def ended(self) -> bool:
@@ -218,13 +225,11 @@ def unsettled(connection: sa.Connection, limit: int = 1_000) -> list[str]:
     return list(connection.execute(sa.select(c.id).where(over(), no_live_child()).limit(limit)).scalars())
 
 
-_MOVED = (c.id, c.status, c.parent_container_id, c.detached)
+_MOVED = (c.id, c.status, c.parent_container_id, c.detached, c.root_id, c.player_id)
 
 
-def _moved(row: sa.Row[Any] | None) -> Moved | None:
-    if row is None:
-        return None
-    return Moved(row.id, Status(row.status), None if row.detached else row.parent_container_id)
+def _moved(row: Any) -> Moved | None:
+    return None if row is None else Moved(row.id, Status(row.status), *row[2:6])
 
 
 def _finish(

@@ -1,6 +1,7 @@
 """Ending: an execution's own ending, then the settling of each parent that waited, each its own transaction."""
 
 import logging
+from typing import Any
 
 from lifecycle.domain.ending import Ending
 from lifecycle.domain.policy import STOPPED_BY_USER
@@ -70,6 +71,10 @@ def lose(
         moved = runs.lose(connection, container_id, epoch, node=node, why=why, was_killed=was_killed)
     if moved is None:
         return []
-    facts = (container_id, epoch, node, why, moved.status)
-    log.warning("execution gone container=%s epoch=%s node=%s why=%s now=%s", *facts)
+    log.warning("execution gone %s epoch=%s node=%s why=%s now=%s", about(moved), epoch, node, why, moved.status)
     return [moved, *settle(database, moved)]
+
+
+def about(row: Any) -> str:
+    """Which container an event is about, and where it belongs."""
+    return f"container={row.id} parent={row.parent_container_id} root={row.root_id} player={row.player_id}"

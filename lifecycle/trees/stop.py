@@ -14,13 +14,14 @@ from lifecycle.store import assignments, containers, marks
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees.doorbell import Doorbell
-from lifecycle.trees.end import settle
+from lifecycle.trees.end import about, settle
 from lifecycle.trees.sweep import sweep_nodes, sweep_unsettled
 
 log = logging.getLogger("lifecycle.stop")
 FIRST_LOOK = 0.02  # seconds
 LAST_LOOK = 0.25
 SWEEP_EVERY = 1.0
+BY_THEMSELVES = TERMINAL - {Status.STOPPED}
 NO_BROKER = "the broker could not be reached: nodes see the stop in the database within a second"
 
 
@@ -55,6 +56,10 @@ def mark(database: Database, request: Request) -> tuple[marks.Marked, Container]
             connection, target.id, by=request.by, reason=request.reason, grace=request.grace, message=STOPPED_BY_USER
         )
         assignments.release_owed(connection, target.id)
+        rows = marks.rows_of(connection, marked.stop_id) if marked.revived else []
+    for row in rows:
+        if row.id in marked.revived:
+            log.warning("container was live but not running, ended %s", about(row))
     return marked, target
 
 
@@ -73,8 +78,8 @@ def ring(database: Database, doorbell: Doorbell, marked: marks.Marked, target: C
 
 def settle_above(database: Database, doorbell: Doorbell, ended: Container) -> None:
     """The parent of an ended container may have waited for it alone."""
-    above = None if ended.detached else ended.parent_container_id
-    changed = settle(database, Moved(ended.id, ended.status, above))
+    above = ended.detached, ended.root_id, ended.player_id
+    changed = settle(database, Moved(ended.id, ended.status, ended.parent_container_id, *above))
     doorbell.revoked([moved.id for moved in changed if moved.status is Status.STOPPED], STOPPED_BY_USER)
 
 
@@ -105,12 +110,12 @@ def report(database: Database, stop_id: int, target: Container, notes: Iterable[
         stop_id=stop_id,
         order=tuple(stop_order(rows)),
         stopped=tuple(row.id for row in rows if row.status == Status.STOPPED),
-        already_ended=(*ended_before, *(row.id for row in rows if row.status in TERMINAL - {Status.STOPPED})),
+        already_ended=tuple(row.id for row in (*ended_before, *(row for row in rows if row.status in BY_THEMSELVES))),
         failed=failed,
         pending=tuple(row.id for row in rows if row.status not in TERMINAL and row.id not in failed),
         notes=tuple(notes),
     )
-    tell(made, target, rows)
+    tell(made, target, (*ended_before, *rows))
     return made
 
 
@@ -141,17 +146,17 @@ def _walk(rows: Iterable[Any], *, oldest_last: bool) -> list[str]:
     return order
 
 
-def tell(made: StopReport, target: Container, rows: Iterable[Any]) -> None:
+def tell(made: StopReport, target: Any, rows: Iterable[Any]) -> None:
     """The facts of a stop in the log, one event each, at the seed's levels."""
-    about = f"parent={target.parent_container_id} root={target.root_id} player={target.player_id}"
+    by_id = {row.id: row for row in rows}
     for container_id in made.already_ended:
-        log.debug("container already ended container=%s %s", container_id, about)
+        log.debug("container already ended %s", about(by_id[container_id]))
     for container_id, why in made.failed.items():
-        log.error("container not stopped container=%s %s why=%s", container_id, about, why)
+        log.error("container not stopped %s why=%s", about(by_id[container_id]), why)
     if made.failed:
         counts, names = (len(made.failed), len(made.order)), ", ".join(made.failed)
-        log.warning("stop left %d of %d running container=%s %s failed=%s", *counts, target.id, about, names)
+        log.warning("stop left %d of %d running %s failed=%s", *counts, about(target), names)
     elif made.order:
-        log.info("stopped %d containers container=%s %s", len(made.stopped), target.id, about)
+        log.info("stopped %d containers %s", len(made.stopped), about(target))
     else:
-        log.info("container already ended container=%s %s", target.id, about)
+        log.info("container already ended %s", about(target))
