@@ -28,7 +28,7 @@ from lifecycle.errors import (
 )
 from lifecycle.runtime import hooks
 from lifecycle.runtime.doorbell import CeleryDoorbell
-from lifecycle.runtime.execution import current_execution
+from lifecycle.runtime.execution import current_execution, shield
 from lifecycle.runtime.installed import lifecycle_of
 from lifecycle.runtime.logs import ContainerLogs
 from lifecycle.runtime.node import Node
@@ -70,7 +70,10 @@ class Lifecycle:
         if not self.settings.database_url:
             raise ImpossibleSettings(NO_URL)
         return Database(
-            self.settings.database_url, schema=self.settings.database_schema, busy_timeout=self.settings.lease / 4
+            self.settings.database_url,
+            schema=self.settings.database_schema,
+            busy_timeout=self.settings.lease / 4,
+            around=shield,  # no stop is raised in our own transactions
         )
 
     @cached_property

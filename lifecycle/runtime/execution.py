@@ -30,6 +30,7 @@ class Execution:
         """True once its ending is written, or it is to write none."""
         self.retry: tuple[dict[str, Any], float] | None = None
         """What `self.retry()` asked for: the message, and seconds until it."""
+        self._thread = threading.get_ident()
         self._shields = 0
         self._stop = threading.Event()
         self._page = page
@@ -66,7 +67,13 @@ class Execution:
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
-        """No stop is raised inside; one that came meanwhile is raised at the end."""
+        """No stop is raised inside; one that came meanwhile is raised at the end.
+
+        In the body's own thread: signals are raised nowhere else.
+        """
+        if threading.get_ident() != self._thread:
+            yield
+            return
         self._shield(+1)
         try:
             yield

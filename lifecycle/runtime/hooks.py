@@ -40,12 +40,15 @@ class Hooks:
         self._lifecycle = lifecycle
 
     def configure(self, instance: Any = None, conf: Any = None, **_: Any) -> None:
-        """Fetch one message at a time, unless the user set it: a fetched message waits behind a long run."""
+        """Fetch no more messages than can run, unless the user set it: a fetched one waits behind a long run."""
         if instance is None or instance.app is not self._lifecycle.app:
             return
         chosen = {name for layer in conf.maps[:-1] for name in layer}
         if "worker_prefetch_multiplier" not in chosen:
             conf.worker_prefetch_multiplier = 1
+        on_redis = self._lifecycle.app.connection_for_read().transport.driver_type == "redis"
+        if on_redis and "worker_disable_prefetch" not in chosen:
+            conf.worker_disable_prefetch = True
 
     def start_node(self, sender: Any = None, **_: Any) -> None:
         """Before the pool is made; what is wrong with settings or database ends the worker with one line."""

@@ -44,6 +44,7 @@ def run(task: "ContainerTask", args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return _iterate(task, execution, args, kwargs)
     except ContainerStopped as stop:
         execution.raised = True
+        _drop_connections(task)
         _end(task, execution, None if isinstance(stop, ExecutionSuperseded) else stopped())
         raise Ignore(str(stop)) from None
     except Retry:
@@ -216,6 +217,12 @@ def _rest(
 def _again(execution: Execution) -> tuple[dict[str, Any] | None, float]:
     """The message and the delay that `self.retry()` asked for."""
     return execution.retry or (None, 0.0)
+
+
+def _drop_connections(task: "ContainerTask") -> None:
+    """The stop may have cut a publish short: what this process goes on with must not read the other half."""
+    for pool in (task.app.producer_pool, task.app.pool):
+        pool.force_close_all(close_pool=False)
 
 
 def _count(task: "ContainerTask", execution: Execution) -> None:

@@ -26,6 +26,7 @@ class ContainerTask(Task):
     """
 
     abstract = True
+    Request = "lifecycle.runtime.request:ContainerRequest"
     acks_late = False
     container_type: str | None = None
     iterations: int = 1

@@ -1,8 +1,8 @@
 """One database: its engine, its transactions, its identity, and the errors it makes."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from lifecycle.store.forks import close_at_fork, no_fork
 from lifecycle.store.tables import identity
 
 Connection = sa.Connection
+Around = Callable[[], AbstractContextManager[None]]
 CONNECT_TIMEOUT = 5  # seconds
 PSYCOPG2_MISSING = "PostgreSQL needs psycopg2: pip install 'celery-lifecycle[postgres]'"
 
@@ -20,14 +21,17 @@ PSYCOPG2_MISSING = "PostgreSQL needs psycopg2: pip install 'celery-lifecycle[pos
 class Database:
     """A database by its URL; safe to hold across a fork and between threads.
 
-    `begin()` is a write transaction, `read()` one snapshot after another.
+    `begin()` is a write transaction, `read()` one snapshot after another; `around` is entered for each.
     Raises StoreUnreachable, SchemaMissing or StoreError, never a driver's own error.
     """
 
-    def __init__(self, url: str, *, schema: str | None = None, busy_timeout: float = 8.0) -> None:
+    def __init__(
+        self, url: str, *, schema: str | None = None, busy_timeout: float = 8.0, around: Around = nullcontext
+    ) -> None:
         self.url = parse_url(url)
         self.schema = schema
         self._busy_timeout = busy_timeout
+        self._around = around
         self._engine: sa.Engine | None = None
         self._pid = 0
         self._identity: str | None = None
@@ -48,13 +52,13 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A transaction that commits at the end of the block, or leaves nothing behind."""
-        with self._translated(), no_fork(), self.engine.begin() as connection:
+        with self._around(), self._translated(), no_fork(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection for reading; each statement sees what is committed by then."""
-        with self._translated(), no_fork():
+        with self._around(), self._translated(), no_fork():
             engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
             with engine.connect() as connection:
                 yield connection

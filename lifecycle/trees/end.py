@@ -31,13 +31,18 @@ def end(database: Database, container_id: str, epoch: int, ending: Ending) -> li
 
 
 def _mark_with(connection: Connection, container_id: str, status: Status, ending: Ending) -> None:
-    """What has to go with this ending: the children of a failed body, or the tree of one that stopped itself."""
+    """What has to go with this ending: the children of a failed body, or the tree of one that stopped itself.
+
+    A row that is STOPPING has nothing left to mark, and a second mark would take its children out of the first stop.
+    """
+    if status is Status.STOPPING:
+        return
     if ending.outcome is Status.FAILED and runs.has_live_child(connection, container_id):
         why = f"parent failed: {ending.exit_message}"
         marks.mark(
             connection, container_id, by=container_id, reason=why, grace=None, message=STOPPED_BY_USER, only_below=True
         )
-    elif ending.outcome is Status.STOPPED and status is not Status.STOPPING:
+    elif ending.outcome is Status.STOPPED:
         marks.mark(
             connection, container_id, by=container_id, reason="stopped itself", grace=None, message="Stopped by itself"
         )

@@ -1,0 +1,26 @@
+"""A container's message as a node's main process keeps it while it runs."""
+
+import logging
+from typing import Any
+
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery.worker import state
+from celery.worker.request import Request
+
+log = logging.getLogger("lifecycle.request")
+
+
+class ContainerRequest(Request):
+    """A lost process is no failure of the task: the supervisor says on the row what becomes of it."""
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """As Celery's, but a lost process stores no FAILURE: the container may run again."""
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if not isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt):
+            return super().on_failure(exc_info, send_failed_event, return_ok)
+        state.task_ready(self)
+        log.warning("process of an execution lost container=%s error=%s", self.id, error)
+        return self.acknowledge()

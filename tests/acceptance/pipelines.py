@@ -1,0 +1,247 @@
+"""The Celery app of the acceptance tests: `celery -A pipelines …`, configured by the environment alone.
+
+Its bodies write down what really happens, line by line, into a file that the library knows nothing of:
+a row that says STOPPED is a lie if a tick of that container came later.
+"""
+
+import json
+import logging
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from celery import Celery
+
+from lifecycle import ContainerTask, Lifecycle, checkpoint, current_container, shield, sleep
+from lifecycle.errors import WaitRefused
+
+app = Celery("pipelines", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+app.conf.update(worker_hijack_root_logger=True, broker_connection_retry_on_startup=True)
+lifecycle = Lifecycle(app)
+truth = os.open(os.environ["PIPELINES_TRUTH"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+log = logging.getLogger("pipelines")
+PAUSE = 0.05  # seconds between two ticks
+
+
+def container_task(name, **options):
+    return app.task(name=f"pipelines.{name.lower()}", base=ContainerTask, container_type=name, **options)
+
+
+def note(what, **more):
+    """One line of the truth: short enough for O_APPEND to keep it whole, whoever else writes."""
+    container = current_container()
+    who = {"id": container.id, "epoch": container.epoch} if container else {"id": None, "epoch": 0}
+    line = {**who, "pid": os.getpid(), "at": time.time(), "what": what, **more}
+    os.write(truth, json.dumps(line).encode() + b"\n")
+
+
+def tick(seconds=3600.0, until=None):
+    """Work that never looks whether it is to stop, for a time or until a file is there."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not (until and Path(until).exists()):
+        note("tick")
+        time.sleep(PAUSE)
+
+
+def spawn(plan):
+    """A child as the test planned it."""
+    return lifecycle.start(plan["type"], plan["kwargs"], **plan["options"])
+
+
+@container_task("COORDINATOR")
+def coordinator(children=(), seconds=3600.0):
+    """Spawns what was planned, then works on."""
+    for plan in children:
+        spawn(plan)
+    note("spawned")
+    try:
+        tick(seconds)
+    finally:
+        note("end")
+
+
+@container_task("WORKER")
+def worker(seconds=3600.0, until=None):
+    try:
+        tick(seconds, until)
+    finally:
+        note("end")
+
+
+@container_task("ATTENTIVE")
+def attentive():
+    """Looks, as a body on threads must."""
+    while True:
+        checkpoint()
+        note("tick")
+        sleep(0.2)
+
+
+@container_task("STUBBORN")
+def stubborn(children=()):
+    for plan in children:
+        spawn(plan)
+    while True:
+        with suppress(BaseException):
+            tick()
+
+
+@container_task("SHIELDING")
+def shielding(seconds=3600.0):
+    """Inside shield() for a time; what follows is never reached by a stopped one."""
+    with shield():
+        tick(seconds)
+        note("shield over")
+    note("after shield")
+
+
+@container_task("SWALLOWING")
+def swallowing():
+    """Swallows its stop once, and returns as if nothing had been."""
+    with suppress(BaseException):
+        tick()
+    note("swallowed")
+    tick(0.5)
+    return "all is well"
+
+
+@container_task("CLEANING")
+def cleaning(seconds):
+    """Needs its time to clean up."""
+    try:
+        tick()
+    finally:
+        tick(seconds)
+        note("clean")
+
+
+@container_task("QUICK")
+def quick(seconds=0.003):
+    time.sleep(seconds)
+
+
+@container_task("ANSWER")
+def answer(value):
+    note("tick")
+    return value
+
+
+@container_task("FAILING")
+def failing(children=(), seconds=0.0):
+    for plan in children:
+        spawn(plan)
+    tick(seconds)
+    raise ValueError("no such ship")
+
+
+@container_task("RETRYING", bind=True, max_retries=5)
+def retrying(self, times):
+    note("tick")
+    if self.request.retries < times:
+        raise self.retry(countdown=0.1)
+    return self.request.retries
+
+
+@container_task("THRICE", iterations=3, interval=1.0)
+def thrice():
+    note("tick")
+
+
+@container_task("BACK_TO_BACK", iterations=3)
+def back_to_back():
+    """A child an iteration."""
+    note("tick")
+    quick.spawn()
+
+
+@container_task("ENDLESS", iterations=-1, interval=1.0)
+def endless():
+    note("tick")
+
+
+@container_task("SLEEPY", iterations=-1, interval=3600.0)
+def sleepy():
+    note("tick")
+
+
+@container_task("WAITING")
+def waiting(container_id):
+    try:
+        lifecycle.get(container_id).wait(timeout=5)
+    except WaitRefused as refused:
+        return str(refused)
+
+
+@container_task("STOPPING_OTHER")
+def stopping_other(container_id):
+    return list(lifecycle.stop(container_id).order)
+
+
+@container_task("STOPPING_SELF")
+def stopping_self(children=(), above=False):
+    for plan in children:
+        spawn(plan)
+    try:
+        container = current_container()
+        lifecycle.stop(container.parent_container_id if above else container.id, reason="enough")
+    except BaseException as raised:
+        note("raised", error=type(raised).__name__)
+        raise
+    note("went on")
+
+
+@container_task("SPAWNER")
+def spawner(count):
+    """Spawns workers one after the other, as fast as it can."""
+    note("tick")
+    for _ in range(count):
+        worker.spawn()
+    tick()
+
+
+@container_task("SENDER")
+def sender(container_id):
+    """Starts another by its task's name, as a program would that has never heard of containers."""
+    app.send_task("pipelines.worker", task_id=container_id, kwargs={"seconds": 3600.0})
+    tick()
+
+
+@container_task("LOGGING")
+def logging_body(lines):
+    for _ in range(lines):
+        log.warning("the same again")
+    log.info("fuel at %d%%", 7)
+
+
+@container_task("CHAINED")
+def chained(value=0):
+    note("tick")
+    return value + 1
+
+
+@container_task("READING")
+def reading():
+    """Does nothing but ask the database."""
+    note("tick")
+    while True:
+        lifecycle.find(limit=5)
+
+
+@app.task(name="pipelines.plain")
+def plain(container_id):
+    """No container itself: what it starts belongs to whoever sent it."""
+    worker.spawn(container_id=container_id)
+
+
+@container_task("THROUGH_PLAIN")
+def through_plain(container_id):
+    plain.delay(container_id)
+    tick()
+
+
+if "PIPELINES_TWIN" in os.environ:
+
+    @app.task(name="pipelines.twin", base=ContainerTask, container_type="WORKER")
+    def twin():
+        """A second task of a type."""
