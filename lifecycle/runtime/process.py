@@ -22,14 +22,14 @@ def is_alive(pid: int | None, began: int | None) -> bool:
 
 
 def halt(pid: int) -> bool:
-    """Stop a process where it is (SIGSTOP), so that what it says it runs stays true; False if it would not."""
+    """Stop a process where it is (SIGSTOP), so that what it says it runs stays true; False if it is gone."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     end = time.monotonic() + HALT
     while time.monotonic() < end:
         fields = _stat(pid)
         if not fields or fields[STATE] in {"T", "Z", "X"}:
-            return bool(fields)
+            return bool(fields) and fields[STATE] == "T"
         time.sleep(0.001)
     return False
 

@@ -119,6 +119,8 @@ class Supervisor:
             rows = nodes.held(connection, self._page.node, said)
         after = pool.runs()
         changed = self._end_lost(rows, after)
+        ended = {moved.id for moved in changed}
+        rows = [row for row in rows if row.id not in ended]
         self._stop_stopping(pool, rows, after)
         self._stop_strays(pool, rows, before, after)
         return self._pass() or bool(changed)
