@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from lifecycle.domain.container import Container
 from lifecycle.domain.ending import completed
 from lifecycle.store import containers, nodes, runs, schema, transitions
-from lifecycle.store.clock import now
+from lifecycle.store.clock import later, now
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import assignments, identity, metadata
 from lifecycle.store.tables import containers as table
@@ -68,7 +68,8 @@ class Grove:
     def silence(self, node=None):
         """The node's lease has run out; nobody has noticed yet."""
         with self.database.begin() as connection:
-            connection.execute(nodes.nodes.update().where(nodes.n.id == (node or self.node)).values(expires_at=now()))
+            of_node = nodes.nodes.update().where(nodes.n.id == (node or self.node))
+            connection.execute(of_node.values(expires_at=later(now(), -1)))
 
     def birth(self, container_id, parent=None, **values):
         if isinstance(parent, Container):

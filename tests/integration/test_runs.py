@@ -92,7 +92,7 @@ def test_a_stale_execution_writes_nothing(grove):
     grove.run("worker-1", resources=("ship:1",))
     grove.rest("worker-1", seconds=-1)
     grove.claim("worker-1")
-    before = grove.get("worker-1")
+    before = grove.get("worker-1"), grove.changes("worker-1")
     for ending in (completed(), BROKEN, stopped()):
         with pytest.raises(ExecutionSuperseded, match="worker-1 epoch 1 is not the one that runs"):
             end_as(grove, "worker-1", 1, ending)
@@ -101,7 +101,7 @@ def test_a_stale_execution_writes_nothing(grove):
         assert not runs.give_up(connection, "worker-1", 1, "stuck")
         assert runs.lose(connection, "worker-1", 1, node=grove.node, why="node lost") is None
         assert runs.lose(connection, "worker-1", 2, node="node-2", why="node lost") is None
-    assert grove.get("worker-1") == before
+    assert (grove.get("worker-1"), grove.changes("worker-1")) == before
     assert grove.held() == {"ship:1": "worker-1"}
 
 

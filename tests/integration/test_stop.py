@@ -265,6 +265,19 @@ def test_a_caller_that_dies_after_the_mark_is_not_needed(grove):
     assert grove.status("coord-123", "worker-1") == ["STOPPED", "STOPPED"]
 
 
+def test_a_body_that_fails_while_it_is_stopped_leaves_its_children_in_the_report(grove):
+    grove.run("coord-123")
+    family(grove, "sub-1", "worker-1", parent="coord-123")
+    marked = grove.mark("coord-123")
+    grove.end("sub-1", BROKEN)
+    grove.end("worker-1", stopped())
+    grove.end("coord-123", stopped())
+    report = stop.report(grove.database, marked.stop_id, grove.get("coord-123"))
+    assert report.order == ("worker-1", "sub-1", "coord-123")
+    assert sorted(report.stopped) == ["coord-123", "worker-1"]
+    assert report.already_ended == ("sub-1",)
+
+
 def test_a_stop_that_does_not_wait_says_what_is_pending(grove):
     family(grove, "coord-123", "worker-1")
     report = grove.stop("coord-123", wait=False)
