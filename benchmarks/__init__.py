@@ -1,0 +1,1 @@
+"""Benchmarks: each compares within one run, and none is a test."""
