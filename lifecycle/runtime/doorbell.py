@@ -33,6 +33,11 @@ class CeleryDoorbell:
             return False
         return True
 
+    def reach(self) -> None:
+        """Raise at once if the broker is away: Celery would first wait for its results' store."""
+        with self._app.pool.acquire(block=True) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.1, interval_max=0.1)
+
     def publish(self, container_id: str, message: dict[str, Any]) -> None:
         """Send the recorded message once more, as its spawner did."""
         call = read_call(message)

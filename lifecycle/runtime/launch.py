@@ -132,6 +132,7 @@ def _publish(task: "ContainerTask", container: Container, args: Any, kwargs: Any
     said = with_header(options, header(lifecycle, recorded=True))
     sent = {name: value for name, value in said.items() if name not in OF_THE_ROW}
     try:
+        lifecycle.doorbell.reach()
         Task.apply_async(task, args, kwargs, task_id=container.id, **sent)
     except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the row is there and stays due
         log.warning("message not published, the dispatcher will container=%s error=%s", container.id, error)

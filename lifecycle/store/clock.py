@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from lifecycle.errors import CorruptRow
+
 SQLITE_FORMAT = "%Y-%m-%d %H:%M:%f"
 
 
@@ -36,8 +38,15 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         if isinstance(value, str):
-            return datetime.fromisoformat(value).replace(tzinfo=UTC)
+            return _parse(value)
         return value.astimezone(UTC)  # type: ignore[no-any-return]
+
+
+def _parse(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise CorruptRow(f"the database holds a time that is none: {text!r}") from error
 
 
 class now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is

@@ -79,13 +79,12 @@ def get(connection: sa.Connection, container_id: str, player_id: int | None = No
 
 def resolve(connection: sa.Connection, part: str, player_id: int | None = None) -> str:
     """The id that `part` names: itself, or a unique prefix or suffix; raises ContainerNotFound or AmbiguousId."""
-    if exists(connection, part):
-        return part
     c = containers.c
+    mine = sa.true() if player_id is None else c.player_id == player_id
+    if connection.execute(sa.select(c.id).where(c.id == part, mine)).first() is not None:
+        return part
     fits = sa.or_(c.id.startswith(part, autoescape=True), c.id.endswith(part, autoescape=True))
-    query = sa.select(c.id).where(fits).order_by(c.id).limit(6)
-    if player_id is not None:
-        query = query.where(c.player_id == player_id)
+    query = sa.select(c.id).where(fits, mine).order_by(c.id).limit(6)
     found = list(connection.execute(query).scalars()) if part else []
     if not found:
         raise ContainerNotFound(part)

@@ -1,5 +1,6 @@
 """One database: its engine, its transactions, its identity, and the errors it makes."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -8,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
 
-from lifecycle.errors import ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
+from lifecycle.errors import CorruptRow, ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
 from lifecycle.store.forks import close_at_fork, no_fork
 from lifecycle.store.tables import identity
 
@@ -110,6 +111,8 @@ class Database:
             yield
         except DBAPIError as error:
             raise self._in_words(error) from error
+        except json.JSONDecodeError as error:  # SQLite keeps JSON as text, and hands can write any
+            raise CorruptRow(f"the database holds JSON that is none: {error.doc[:40]!r}") from error
 
     def _needs_migrating(self) -> str:
         where = self.url.render_as_string(hide_password=True)
