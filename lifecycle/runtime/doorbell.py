@@ -27,6 +27,7 @@ class CeleryDoorbell:
     def ring(self, root_id: str, depth: int) -> bool:
         """One broadcast without ids: a list of 10,000 would block every node for seconds."""
         try:
+            self.reach()
             self._app.control.broadcast(RING, arguments={"root_id": root_id, "depth": depth})
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the rows have the stop
             log.info("not rung root=%s error=%s", root_id, error)
