@@ -59,6 +59,11 @@ class Execution:
             return False
         return self._page.is_asked(self._slot, self.container.id, self.container.epoch)
 
+    @property
+    def can_be_cut_short(self) -> bool:
+        """True if a signal raises its stop, wherever it is; elsewhere a body comes to it, between two calls."""
+        return self._page is not None
+
     def meet_stop(self) -> None:
         """Raise ContainerStopped if asked to, unless shielded, over, or already cleaning up after one."""
         if self.armed and not self._shields and self.stop_asked and not _handling_a_stop():

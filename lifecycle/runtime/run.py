@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery.exceptions import Ignore, Retry
@@ -44,14 +45,16 @@ def run(task: "ContainerTask", args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return _iterate(task, execution, args, kwargs)
     except ContainerStopped as stop:
         execution.raised = True
-        _drop_connections(task)
+        if execution.can_be_cut_short:
+            _drop_connections(task)
         _end(task, execution, None if isinstance(stop, ExecutionSuperseded) else stopped())
         raise Ignore(str(stop)) from None
     except Retry:
         _rest(task, execution, *_again(execution), iterations=0)
         raise
     except Ignore:
-        _end(task, execution, completed(message="ignored"))
+        if not execution.ended:
+            _end(task, execution, completed(message="ignored"))
         raise
     except Exception as error:
         _end(task, execution, stopped() if execution.raised else failed(error))
@@ -75,6 +78,7 @@ def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...],
             _rest(task, execution, None, interval, iterations=1)
             raise Ignore(f"{execution.container.id} rests {interval} s")
         _count(task, execution)
+        execution.container = replace(execution.container, current_iteration=done)
 
 
 def _claim(task: "ContainerTask") -> Execution:
@@ -220,9 +224,13 @@ def _again(execution: Execution) -> tuple[dict[str, Any] | None, float]:
 
 
 def _drop_connections(task: "ContainerTask") -> None:
-    """The stop may have cut a publish short: what this process goes on with must not read the other half."""
+    """The stop may have cut a publish short: what this process goes on with must not read the other half.
+
+    A pool that was emptied is filled again, else the next publish would wait for ever.
+    """
     for pool in (task.app.producer_pool, task.app.pool):
         pool.force_close_all(close_pool=False)
+        pool.setup()
 
 
 def _count(task: "ContainerTask", execution: Execution) -> None:

@@ -44,6 +44,7 @@ class Supervisor:
         os.set_blocking(self._bell, False)
         os.set_blocking(self._listen, False)
         self._pidfds: dict[int, int] = {}
+        self._told_of: set[int] = set()  # pidfds that woke us once: a dead child stays listed until the pool reaps it
         self._signalled: set[Key] = set()
         self._killed: set[Key] = set()
         self._not_run: set[Key] = set()
@@ -98,12 +99,12 @@ class Supervisor:
     def _wait(self) -> None:
         """Until the next pass, a ring, a child's death, or the next repeat of a signal."""
         poll = select.poll()
-        for fd in (self._listen, *self._pidfds.values()):
+        for fd in {self._listen, *self._pidfds.values()} - self._told_of:
             poll.register(fd, select.POLLIN)
         pause = min(self._settings.supervise_every, max(self._next_pass - time.monotonic(), 0))
         if self._signalled:
             pause = min(pause, self._settings.signal_every)
-        poll.poll(pause * 1000 + 1)
+        self._told_of.update(fd for fd, _ in poll.poll(pause * 1000 + 1) if fd != self._listen)
         with suppress(BlockingIOError):
             os.read(self._listen, 4096)
 
@@ -128,6 +129,7 @@ class Supervisor:
     def _watch_deaths(self, before: dict[int, list[Run]]) -> None:
         """Keep a pidfd of each pool child: its death wakes the supervisor at once."""
         for pid in [pid for pid in self._pidfds if pid not in before]:
+            self._told_of.discard(self._pidfds[pid])
             os.close(self._pidfds.pop(pid))
         for pid in before:
             if pid not in self._pidfds and pid != os.getpid():
