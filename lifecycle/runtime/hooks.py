@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
 
 log = logging.getLogger("lifecycle.hooks")
+DEFAULTS = {"worker_prefetch_multiplier": 1, "worker_disable_prefetch": True}  # a fetched message waits behind a run
 
 
 def install(lifecycle: "Lifecycle") -> None:
     """Connect one app; signals are common to all apps of a process, so each receiver looks whose it is."""
     hooks = Hooks(lifecycle)
+    lifecycle.app.add_defaults(DEFAULTS)
     signals.celeryd_init.connect(hooks.configure, weak=False)
     signals.worker_init.connect(hooks.start_node, weak=False)
     signals.worker_process_init.connect(hooks.enter_child, weak=False)
@@ -40,15 +42,11 @@ class Hooks:
         self._lifecycle = lifecycle
 
     def configure(self, instance: Any = None, conf: Any = None, **_: Any) -> None:
-        """Fetch no more messages than can run, unless the user set it: a fetched one waits behind a long run."""
+        """Only Redis can be told to fetch no more than can run; elsewhere Celery would warn at every start."""
         if instance is None or instance.app is not self._lifecycle.app:
             return
-        chosen = {name for layer in conf.maps[:-1] for name in layer}
-        if "worker_prefetch_multiplier" not in chosen:
-            conf.worker_prefetch_multiplier = 1
-        on_redis = self._lifecycle.app.connection_for_read().transport.driver_type == "redis"
-        if on_redis and "worker_disable_prefetch" not in chosen:
-            conf.worker_disable_prefetch = True
+        if self._lifecycle.app.connection_for_read().transport.driver_type != "redis":
+            conf.worker_disable_prefetch = False
 
     def start_node(self, sender: Any = None, **_: Any) -> None:
         """Before the pool is made; what is wrong with settings or database ends the worker with one line."""

@@ -25,7 +25,7 @@ from lifecycle.store.runs import Moved
 from lifecycle.trees.dispatch import dispatch, redispatch
 from lifecycle.trees.doorbell import Doorbell
 from lifecycle.trees.end import lose
-from lifecycle.trees.sweep import sweep_nodes, sweep_unsettled
+from lifecycle.trees.sweep import sweep_expired, sweep_nodes, sweep_unsettled
 
 log = logging.getLogger("lifecycle.supervisor")
 Key = tuple[int, str, int]  # pid, container, epoch
@@ -230,7 +230,7 @@ class Supervisor:
         if time.monotonic() >= self._next_redispatch:
             self._next_redispatch = time.monotonic() + self._settings.redispatch / 6
             redispatch(self._database, self._doorbell, after=self._settings.redispatch)
-        changed = sweep_nodes(self._database) + sweep_unsettled(self._database)
+        changed = sweep_nodes(self._database) + sweep_unsettled(self._database) + sweep_expired(self._database)
         self._tell_revoked(changed)
         return bool(changed)
 

@@ -43,6 +43,12 @@ def unclaimed(connection: sa.Connection, after: float, limit: int) -> list[Uncla
     return [Unclaimed(row[0], row[1], bool(row[2])) for row in connection.execute(query.limit(limit))]
 
 
+def expired(connection: sa.Connection, limit: int) -> list[str]:
+    """Rows that have never been claimed and may not be any more: their `expires` is past."""
+    late = sa.select(c.id).where(startable(), c.expires_at <= now(), c.epoch == 0)
+    return list(connection.execute(late.limit(limit)).scalars())
+
+
 def put_back(connection: sa.Connection, ids: list[str], *, seconds: float) -> None:
     """Their messages could not be published: due again in `seconds`."""
     unsent = containers.update().where(c.id.in_(ids), startable())

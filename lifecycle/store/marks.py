@@ -170,9 +170,17 @@ def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:
 
 
 def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limit: int = 1_000) -> list[Any]:
-    """Containers of the tree that had ended before the stop: the newest `limit` of them."""
-    parents = sa.select(parent.c.id).where(parent.c.stop_id == stop_id)
-    under = sa.or_(c.parent_container_id.in_(parents), c.parent_container_id == container_id, c.id == container_id)
+    """Attached containers of the tree that had ended before the stop; at most `limit`, a level a statement."""
     other = sa.or_(c.stop_id.is_(None), c.stop_id != stop_id)
-    query = sa.select(*ROW).where(under, other, sa.not_(live())).order_by(c.created_at.desc(), c.id).limit(limit)
-    return list(connection.execute(query).all())
+    ended = sa.and_(other, sa.not_(live()))
+    found = list(connection.execute(sa.select(*ROW).where(c.id == container_id, ended)).all())
+    in_stop = sa.select(parent.c.id).where(parent.c.stop_id == stop_id)
+    under: Any = sa.or_(c.parent_container_id.in_(in_stop), c.parent_container_id == container_id)
+    while len(found) < limit:
+        level = sa.select(*ROW).where(under, ended, c.detached == sa.false()).limit(limit - len(found))
+        rows = connection.execute(level).all()
+        if not rows:
+            break
+        found += rows
+        under = c.parent_container_id.in_([row.id for row in rows])
+    return found

@@ -66,7 +66,7 @@ def claim(connection: sa.Connection, container_id: str, *, node: str, pid: int, 
     """Take a row for execution, `epoch + 1`; None if it is not to be run now or not by this node."""
     this_node_lives = sa.exists(sa.select(sa.literal(1)).where(nodes.c.id == node, nodes.c.dead == sa.false()))
     due = sa.or_(c.wake_at.is_(None), c.wake_at <= now())
-    fresh = sa.or_(c.expires_at.is_(None), c.expires_at > now())
+    fresh = sa.or_(c.expires_at.is_(None), c.expires_at > now(), c.epoch > 0)
     taken = (
         containers.update()
         .where(c.id == container_id, startable(), due, fresh, this_node_lives)
@@ -136,6 +136,12 @@ def lock(connection: sa.Connection, container_id: str) -> Container | None:
     query = sa.select(*COLUMNS).where(c.id == container_id).with_for_update(key_share=True)
     row = connection.execute(query).first()
     return with_tags(connection, [row])[0] if row is not None else None
+
+
+def look(connection: sa.Connection, container_id: str) -> Moved:
+    """A row as it stands, for who has just changed it."""
+    row = connection.execute(sa.select(*_MOVED).where(c.id == container_id)).one()
+    return Moved(row.id, Status(row.status), *row[2:6])
 
 
 def end(connection: sa.Connection, container_id: str, epoch: int, ending: Ending) -> Moved | None:

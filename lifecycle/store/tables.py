@@ -186,6 +186,9 @@ _partial(
     containers.c.dispatched_at,
     where=sa.and_(startable(), containers.c.dispatched_at.is_not(None)),
 )
+_partial(
+    "idx_containers_expiring", containers.c.expires_at, where=sa.and_(startable(), containers.c.expires_at.is_not(None))
+)
 _partial("idx_containers_claimed", containers.c.queue, containers.c.dispatched_at, where=containers.c.epoch > 0)
 _partial(
     "idx_containers_parent_player",

@@ -2,13 +2,14 @@
 
 import logging
 
-from lifecycle.domain.policy import INTERRUPTED_NODE_LOST
-from lifecycle.store import nodes, runs
+from lifecycle.domain.policy import INTERRUPTED_NODE_LOST, STOPPED_EXPIRED
+from lifecycle.store import dispatches, marks, nodes, runs
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees.end import lose, settle, settle_one
 
 log = logging.getLogger("lifecycle.sweep")
+BATCH = 100  # containers ended one by one in a pass
 
 
 def sweep_nodes(database: Database) -> list[Moved]:
@@ -34,6 +35,21 @@ def sweep_unsettled(database: Database) -> list[Moved]:
         settled = settle_one(database, container_id)
         if settled is not None:
             changed += [settled, *settle(database, settled)]
+    return changed
+
+
+def sweep_expired(database: Database) -> list[Moved]:
+    """End what expired before it ran."""
+    with database.read() as connection:
+        late = dispatches.expired(connection, BATCH)
+    changed: list[Moved] = []
+    for container_id in late:
+        with database.begin() as connection:
+            marks.mark(
+                connection, container_id, by="expires", reason=STOPPED_EXPIRED, grace=None, message=STOPPED_EXPIRED
+            )
+            moved = runs.look(connection, container_id)
+        changed += [moved, *settle(database, moved)]
     return changed
 
 

@@ -22,6 +22,7 @@ def upgrade() -> None:
     _create_partial_index("idx_containers_stop", ["stop_id", "depth"], where="stop_id IS NOT NULL")
     _create_partial_index("idx_containers_due", ["wake_at"], where=f"{STARTABLE} AND dispatched_at IS NULL")
     _create_partial_index("idx_containers_sent", ["dispatched_at"], where=f"{STARTABLE} AND dispatched_at IS NOT NULL")
+    _create_partial_index("idx_containers_expiring", ["expires_at"], where=f"{STARTABLE} AND expires_at IS NOT NULL")
     _create_partial_index("idx_containers_claimed", ["queue", "dispatched_at"], where="epoch > 0")
 
 
