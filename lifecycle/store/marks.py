@@ -174,8 +174,9 @@ def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limi
     other = sa.or_(c.stop_id.is_(None), c.stop_id != stop_id)
     ended = sa.and_(other, sa.not_(live()))
     found = list(connection.execute(sa.select(*ROW).where(c.id == container_id, ended)).all())
-    in_stop = sa.select(parent.c.id).where(parent.c.stop_id == stop_id)
-    under: Any = sa.or_(c.parent_container_id.in_(in_stop), c.parent_container_id == container_id)
+    stopped = sa.select(parent.c.id).where(parent.c.stop_id == stop_id)
+    target = sa.select(parent.c.id).where(parent.c.id == container_id)
+    under: Any = c.parent_container_id.in_(sa.union(stopped, target))  # an OR of the two would read every row
     while len(found) < limit:
         level = sa.select(*ROW).where(under, ended, c.detached == sa.false()).limit(limit - len(found))
         rows = connection.execute(level).all()
