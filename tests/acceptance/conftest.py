@@ -68,6 +68,12 @@ def threads_node(calm_world):
     return calm_world.start("threads", pool="threads", queues="threads")
 
 
+@pytest.fixture(scope="session")
+def narrow_node(calm_world):
+    """One process, so that what runs next runs there."""
+    return calm_world.start("narrow", queues="narrow", slots=1)
+
+
 @pytest.fixture(scope="module")
 def nervous_world(new_world):
     """Nodes die here: each test starts its own, and one that nothing happens to looks after them."""

@@ -70,9 +70,9 @@ def worker(seconds=3600.0, until=None):
 
 
 @container_task("ATTENTIVE")
-def attentive():
+def attentive(times=72_000):
     """Looks, as a body on threads must."""
-    while True:
+    for _ in range(times):
         checkpoint()
         note("tick")
         sleep(0.2)
@@ -104,6 +104,15 @@ def swallowing():
     note("swallowed")
     tick(0.5)
     return "all is well"
+
+
+@container_task("DISTRACTED")
+def distracted():
+    """Loses its first stop, as in a callback of another library, and works on."""
+    with suppress(BaseException):
+        tick()
+    note("lost one")
+    tick()
 
 
 @container_task("CLEANING")

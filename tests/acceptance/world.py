@@ -39,6 +39,7 @@ class World:
 
     def __init__(self, folder, broker, database_url, **settings):
         self.folder, self.truth, self.nodes = folder, folder / "truth", []
+        self._read, self._marks = 0, {}
         self.folder.mkdir(parents=True, exist_ok=True)
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LIFECYCLE_")},
@@ -105,9 +106,16 @@ class World:
         return found
 
     def marks(self):
-        """The truth so far: lines as the bodies wrote them."""
-        text = self.truth.read_text() if self.truth.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        """The truth so far: lines as the bodies wrote them, by container."""
+        if self.truth.exists():
+            with self.truth.open("rb") as truth:
+                truth.seek(self._read)
+                text = truth.read()
+            whole = text[: text.rfind(b"\n") + 1]
+            self._read += len(whole)
+            for mark in map(json.loads, whole.splitlines()):
+                self._marks.setdefault(mark["id"], []).append(mark)
+        return self._marks
 
     def log(self):
         return "".join(node.log_text() for node in self.nodes)
