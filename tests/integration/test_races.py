@@ -22,7 +22,7 @@ from lifecycle.trees import end, spawn, sweep
 pytestmark = pytest.mark.postgres
 
 ROUNDS = 500
-SOME = 100  # where a round takes long, or is a variation
+SOME = 60  # where a round takes long, or is a variation
 SKEW = 0.003  # seconds: about what one of these transactions takes
 BROKEN = failed(RuntimeError("engine broke"))
 
@@ -210,23 +210,23 @@ def born_or_refused(grove, container_id, parent):
 
 def test_two_last_children_that_end_at_once(grove, pool):
     plant_waiting(grove, "coord-123", "worker-1", "worker-2")
-    with open_end(grove, "worker-1"):
+    with open_end(grove, "worker-1") as ended:
         second = beside(pool, grove, grove.end, "worker-2")
         assert second.done()  # it does not wait for its sibling, whom it still sees alive
     assert [moved.id for moved in second.result()] == ["worker-2"]
-    assert [moved.id for moved in settle_after(grove, "worker-1")] == ["coord-123"]
+    assert [moved.id for moved in settle_after(grove, ended)] == ["coord-123"]
     assert grove.history("coord-123")[-1] == "COMPLETED"
 
 
 def test_two_who_settle_one_parent(grove, pool):
     plant_waiting(grove, "coord-123", "worker-1", "worker-2")
     for worker in ("worker-1", "worker-2"):
-        with open_end(grove, worker):
-            pass
+        with open_end(grove, worker) as ended:
+            assert ended.status == "COMPLETED"
     with grove.database.begin() as connection:
         runs.lock(connection, "coord-123")
         assert runs.settle(connection, "coord-123").status == "COMPLETED"
-        second = beside(pool, grove, settle_after, grove, "worker-2")
+        second = beside(pool, grove, settle_after, grove, ended)
     assert second.result(timeout=10) == []
 
 
@@ -259,11 +259,11 @@ def test_the_last_child_ends_while_the_body_is_ending(grove, pool):
 
 def test_the_body_ends_while_the_last_child_is_ending(grove, pool):
     plant_running(grove, "coord-123", "worker-1")
-    with open_end(grove, "worker-1"):
+    with open_end(grove, "worker-1") as ended:
         body = beside(pool, grove, grove.end, "coord-123")
         assert body.done()
     assert grove.get("coord-123").outcome == "COMPLETED"
-    assert [moved.id for moved in settle_after(grove, "worker-1")] == ["coord-123"]
+    assert [moved.id for moved in settle_after(grove, ended)] == ["coord-123"]
 
 
 @pytest.mark.parametrize(("ending", "rounds"), [(completed(), ROUNDS), (BROKEN, SOME)])
@@ -278,12 +278,12 @@ def test_a_last_child_and_a_body_as_they_come(grove, pool, ending, rounds):
 
 def test_a_stop_while_the_last_child_is_ending(grove, pool):
     plant_waiting(grove, "coord-123", "worker-1")
-    with open_end(grove, "worker-1"):
+    with open_end(grove, "worker-1") as ended:
         marking = beside(pool, grove, grove.mark, "coord-123")
         assert not marking.done()
     assert marking.result(timeout=10).count == 1
     assert grove.status("coord-123", "worker-1") == ["STOPPED", "COMPLETED"]
-    assert settle_after(grove, "worker-1") == []
+    assert settle_after(grove, ended) == []
 
 
 def test_the_last_child_ends_while_it_is_being_marked(grove, pool):
@@ -600,8 +600,7 @@ def open_end(grove, container_id, ending=None):
     """An execution's own ending, before its commit and before its settling."""
     with grove.database.begin() as connection:
         held = runs.lock(connection, container_id)
-        assert runs.end(connection, container_id, held.epoch, ending or completed())
-        yield
+        yield runs.end(connection, container_id, held.epoch, ending or completed())
 
 
 @contextmanager
@@ -611,9 +610,9 @@ def open_mark(grove, container_id):
         yield
 
 
-def settle_after(grove, child):
-    ended = grove.get(child)
-    return end.settle(grove.database, runs.Moved(child, ended.status, ended.parent_container_id))
+def settle_after(grove, ended):
+    """What the same execution does next."""
+    return end.settle(grove.database, ended)
 
 
 def beside(pool, grove, call, *args):
