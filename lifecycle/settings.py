@@ -1,5 +1,6 @@
 """Every setting: its name, default, unit and meaning; read from the Celery app, then from the environment."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -52,6 +53,8 @@ class Settings:
 
     def _problems(self) -> list[str]:
         given = {name: getattr(self, name) for name in (*POSITIVE, *NATURAL)}
+        if endless := [name for name, value in given.items() if not math.isfinite(value)]:
+            return [f"{PREFIX}{name} must be a finite number of seconds, not {given[name]}" for name in endless]
         wrong = [f"{PREFIX}{name} must be more than 0 s, not {given[name]}" for name in POSITIVE if given[name] <= 0]
         wrong += [f"{PREFIX}{name} cannot be negative: {given[name]}" for name in NATURAL if given[name] < 0]
         if 2 * self.heartbeat > self.lease - self.lease_margin:

@@ -5,6 +5,7 @@ EXIT_FAILED = 1
 EXIT_STOPPED = 143  # 128 + SIGTERM, as the seed has it
 
 STOPPED_BY_USER = "Stopped by user"
+STOPPED_BY_ITSELF = "Stopped by itself"
 STOPPED_BY_CASCADE = "Stopped via cascade (parent container stopped)"
 STOPPED_NOT_RUNNING = "Stopped (not running on any node)"
 STOPPED_EXPIRED = "Expired before it ran"

@@ -13,7 +13,7 @@ from lifecycle.domain.policy import STOPPED_BY_CASCADE
 from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.store import assignments, stops, transitions
 from lifecycle.store.clock import UtcDateTime, earliest, later, latest, now
-from lifecycle.store.runs import OFF_NODE, child, no_live_child, settled, waited_for
+from lifecycle.store.runs import MOVED, OFF_NODE, Moved, child, no_live_child, settled, waited_for
 from lifecycle.store.tables import containers, live
 
 c = containers.c
@@ -63,8 +63,7 @@ def mark(
     stop_id, at = stops.open_stop(connection, container_id, by=by, reason=reason, grace=grace)
     wanted = Mark(stop_id, at, container_id, by, reason, grace, message)
     counts = _mark_down(connection, wanted, only_below=only_below)
-    new = sa.and_(c.stop_id == stop_id, c.previous_status != Status.STOPPING.value)
-    transitions.record(connection, new, by=by, why=reason or message)
+    transitions.record(connection, c.stop_id == stop_id, by=by, why=reason or message, stop_id=stop_id)
     had_ended = sa.select(c.id).where(c.stop_id == stop_id, c.stopped_at.is_not(None))
     revived = tuple(connection.execute(had_ended).scalars())
     _mark_up(connection, wanted, levels=len(counts) - 1)
@@ -74,20 +73,46 @@ def mark(
 
 
 def _mark_down(connection: sa.Connection, wanted: Mark, *, only_below: bool) -> list[int]:
-    """Rows marked on each level, the target's first; stops at the first level with none."""
+    """Rows marked on each level, the target's first; ends below the deepest live row."""
     target = sa.and_(c.id == wanted.container_id, live())
     counts = [0 if only_below else _mark_level(connection, wanted, target, wanted.message)]
     depth = connection.execute(sa.select(c.depth).where(c.id == wanted.container_id)).scalar_one()
+    strays = _strays(connection, wanted.container_id)
     above: Any = c.parent_container_id == wanted.container_id
     while True:
+        depth += 1
         level = sa.and_(above, live(), c.detached == sa.false())
         count = _mark_level(connection, wanted, level, STOPPED_BY_CASCADE)
-        if not count:
+        if found := strays.pop(depth, None):
+            count += _mark_level(connection, wanted, sa.and_(c.id.in_(found), live()), STOPPED_BY_CASCADE)
+        if not count and not strays:
             return counts
         counts.append(count)
-        depth += 1
         marked = sa.select(parent.c.id).where(parent.c.stop_id == wanted.stop_id, parent.c.depth == depth)
         above = c.parent_container_id.in_(marked)
+
+
+def _strays(connection: sa.Connection, container_id: str) -> dict[int, list[str]]:
+    """Live containers of the tree whose parent has ended (it could not be stopped, or a hand revived it), by depth.
+
+    The way down by live rows does not come to them. There are hardly ever any, so each is followed up on its own.
+    """
+    root = sa.select(parent.c.root_id).where(parent.c.id == container_id).scalar_subquery()
+    ended = sa.and_(parent.c.id == c.parent_container_id, sa.not_(live(parent)), parent.c.id != container_id)
+    orphan = sa.select(c.id, c.depth).join(parent, ended).where(c.root_id == root, live(), c.detached == sa.false())
+    found: dict[int, list[str]] = {}
+    for row in connection.execute(orphan).all():
+        if _is_under(connection, row.id, container_id):
+            found.setdefault(row.depth, []).append(row.id)
+    return found
+
+
+def _is_under(connection: sa.Connection, container_id: str, above: str) -> bool:
+    """True if attached links lead from `container_id` up to `above`."""
+    columns = (c.id, c.parent_container_id, c.detached)
+    way = sa.select(*columns).where(c.id == container_id).cte("way", recursive=True)
+    way = way.union_all(sa.select(*columns).where(c.id == way.c.parent_container_id, way.c.detached == sa.false()))
+    return connection.execute(sa.select(way.c.id).where(way.c.id == above)).first() is not None
 
 
 def _mark_level(connection: sa.Connection, wanted: Mark, level: sa.ColumnElement[bool], message: str) -> int:
@@ -150,33 +175,32 @@ def _end_idle(connection: sa.Connection, wanted: Mark) -> None:
 
 
 def rows_of(connection: sa.Connection, stop_id: int) -> list[Any]:
-    """Every container of a stop as it is now, oldest first."""
-    query = sa.select(*ROW).where(c.stop_id == stop_id).order_by(c.created_at, c.id)
+    """Every container that a stop asked to end, as it is now, oldest first; also those a later stop asked too."""
+    query = sa.select(*ROW).where(c.id.in_(transitions.asked_by(stop_id))).order_by(c.created_at, c.id)
     return list(connection.execute(query).all())
 
 
-def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:
-    """How many containers below a stop's target are still stopping and not given up; seconds since their last deadline.
+def ended_by(connection: sa.Connection, stop_id: int) -> list[Moved]:
+    """What the mark of a stop ended at once: it ran nowhere."""
+    ended = sa.and_(c.stop_id == stop_id, c.status == Status.STOPPED.value)
+    return [Moved(row.id, Status(row.status), *row[2:]) for row in connection.execute(sa.select(*MOVED).where(ended))]
 
-    Found by the tree, not by `stop_id`: a later stop takes rows over, and the first caller still waits for them.
-    """
-    tree = sa.select(c.id).where(c.id == stops.target(stop_id)).cte("tree", recursive=True)
-    below = sa.and_(child.c.parent_container_id == tree.c.id, live(child), child.c.detached == sa.false())
-    tree = tree.union_all(sa.select(child.c.id).where(below))
-    waiting = sa.and_(c.status == Status.STOPPING.value, c.stop_error.is_(None))
+
+def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:
+    """How many containers of a stop are still stopping and not given up; seconds since their last deadline."""
+    asked = c.id.in_(transitions.asked_by(stop_id))
+    waiting = sa.and_(asked, c.status == Status.STOPPING.value, c.stop_error.is_(None))
     query = sa.select(sa.func.count(), sa.type_coerce(sa.func.max(c.stop_deadline), UtcDateTime), now())
-    count, deadline, at = connection.execute(query.join(tree, tree.c.id == c.id).where(waiting)).one()
+    count, deadline, at = connection.execute(query.where(waiting)).one()
     return count, (at - deadline).total_seconds() if deadline is not None else 0.0
 
 
 def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limit: int = 1_000) -> list[Any]:
     """Attached containers of the tree that had ended before the stop; at most `limit`, a level a statement."""
-    other = sa.or_(c.stop_id.is_(None), c.stop_id != stop_id)
-    ended = sa.and_(other, sa.not_(live()))
+    ended = sa.and_(sa.not_(live()), c.id.not_in(transitions.asked_by(stop_id)))
     found = list(connection.execute(sa.select(*ROW).where(c.id == container_id, ended)).all())
-    stopped = sa.select(parent.c.id).where(parent.c.stop_id == stop_id)
     target = sa.select(parent.c.id).where(parent.c.id == container_id)
-    under: Any = c.parent_container_id.in_(sa.union(stopped, target))  # an OR of the two would read every row
+    under: Any = c.parent_container_id.in_(sa.union(transitions.asked_by(stop_id), target))
     while len(found) < limit:
         level = sa.select(*ROW).where(under, ended, c.detached == sa.false()).limit(limit - len(found))
         rows = connection.execute(level).all()

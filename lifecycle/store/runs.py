@@ -140,7 +140,7 @@ def lock(connection: sa.Connection, container_id: str) -> Container | None:
 
 def look(connection: sa.Connection, container_id: str) -> Moved:
     """A row as it stands, for who has just changed it."""
-    row = connection.execute(sa.select(*_MOVED).where(c.id == container_id)).one()
+    row = connection.execute(sa.select(*MOVED).where(c.id == container_id)).one()
     return Moved(row.id, Status(row.status), *row[2:6])
 
 
@@ -166,7 +166,7 @@ def end(connection: sa.Connection, container_id: str, epoch: int, ending: Ending
         "current_iteration": c.current_iteration + done,
         "updated_at": now(),
     }
-    return _moved(connection.execute(containers.update().where(mine).values(waiting).returning(*_MOVED)).first())
+    return _moved(connection.execute(containers.update().where(mine).values(waiting).returning(*MOVED)).first())
 
 
 def settle(connection: sa.Connection, container_id: str) -> Moved | None:
@@ -209,14 +209,14 @@ def lose(
             "exit_message": why,
             "updated_at": now(),
         }
-        row = connection.execute(containers.update().where(where).values(values).returning(*_MOVED)).first()
+        row = connection.execute(containers.update().where(where).values(values).returning(*MOVED)).first()
         transitions.record(connection, c.id == container_id, by=node, why=why)
         return _moved(row)
     message = held.stop_message or STOPPED_BY_USER
     if message == STOPPED_BY_USER and not was_killed:
         message = STOPPED_NOT_RUNNING
     gone = {**OFF_NODE, "outcome": Status.STOPPED.value, "stop_message": message, "updated_at": now()}
-    row = connection.execute(containers.update().where(where).values(gone).returning(*_MOVED)).first()
+    row = connection.execute(containers.update().where(where).values(gone).returning(*MOVED)).first()
     return settle(connection, container_id) or _moved(row)
 
 
@@ -231,7 +231,7 @@ def unsettled(connection: sa.Connection, limit: int = 1_000) -> list[str]:
     return list(connection.execute(sa.select(c.id).where(over(), no_live_child()).limit(limit)).scalars())
 
 
-_MOVED = (c.id, c.status, c.parent_container_id, c.detached, c.root_id, c.player_id)
+MOVED = (c.id, c.status, c.parent_container_id, c.detached, c.root_id, c.player_id)
 
 
 def _moved(row: Any) -> Moved | None:
@@ -243,7 +243,7 @@ def _finish(
 ) -> Moved | None:
     """The one way to a terminal status: the row, its transition, its resources, its stop, in one transaction."""
     written = {**values, **OFF_NODE, "previous_status": c.status, "stopped_at": now(), "updated_at": now()}
-    ended = containers.update().where(which).values(written).returning(*_MOVED, c.exit_message)
+    ended = containers.update().where(which).values(written).returning(*MOVED, c.exit_message)
     row = connection.execute(ended).first()
     if row is None:
         return None

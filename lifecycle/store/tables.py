@@ -91,6 +91,7 @@ transitions = sa.Table(
     sa.Column("node", Id),
     sa.Column("by", sa.String(255)),
     sa.Column("why", sa.Text),
+    sa.Column("stop_id", Serial),  # each stop that asked: who belongs to a stop is said here, a later stop adds its own
 )
 
 container_tags = sa.Table(
@@ -199,6 +200,7 @@ _partial(
 _partial("idx_containers_live_children", containers.c.parent_container_id, where=live())
 sa.Index("idx_stops_container", stops.c.container_id)
 sa.Index("idx_transitions_container", transitions.c.container_id, transitions.c.id)
+_partial("idx_transitions_stop", transitions.c.stop_id, where=transitions.c.stop_id.is_not(None))
 sa.Index("idx_container_tags_key_value", container_tags.c.key, container_tags.c.value)
 _partial(
     "uq_assignments_held",

@@ -22,14 +22,25 @@ class Transition:
     why: str | None
 
 
-def record(connection: sa.Connection, which: sa.ColumnElement[bool], *, by: str | None, why: str | None) -> None:
+def record(
+    connection: sa.Connection,
+    which: sa.ColumnElement[bool],
+    *,
+    by: str | None,
+    why: str | None,
+    stop_id: int | None = None,
+) -> None:
     """Write down the change just made to the rows `which` names: one statement for any number of rows."""
     c = containers.c
-    changed = sa.select(
-        c.id, now(), c.previous_status, c.status, c.epoch, c.node, sa.literal(by, sa.String), sa.literal(why, sa.Text)
-    ).where(which)
-    columns = ["container_id", "at", "from_status", "to_status", "epoch", "node", "by", "why"]
+    told = (sa.literal(by, sa.String), sa.literal(why, sa.Text), sa.literal(stop_id, sa.Integer))
+    changed = sa.select(c.id, now(), c.previous_status, c.status, c.epoch, c.node, *told).where(which)
+    columns = ["container_id", "at", "from_status", "to_status", "epoch", "node", "by", "why", "stop_id"]
     connection.execute(transitions.insert().from_select(columns, changed))
+
+
+def asked_by(stop_id: int) -> sa.Select[tuple[str]]:
+    """The containers that a stop asked to end."""
+    return sa.select(transitions.c.container_id).where(transitions.c.stop_id == stop_id)
 
 
 def history(connection: sa.Connection, container_id: str) -> list[Transition]:

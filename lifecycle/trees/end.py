@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from lifecycle.domain.ending import Ending
-from lifecycle.domain.policy import STOPPED_BY_USER
+from lifecycle.domain.policy import STOPPED_BY_ITSELF, STOPPED_BY_USER
 from lifecycle.domain.status import Status
 from lifecycle.errors import ExecutionSuperseded
 from lifecycle.store import marks, runs
@@ -23,29 +23,32 @@ def end(database: Database, container_id: str, epoch: int, ending: Ending) -> li
         held = runs.lock(connection, container_id)
         if held is None or held.epoch != epoch or held.node is None:
             raise ExecutionSuperseded(f"{container_id} epoch {epoch} is not the one that runs")
-        _mark_with(connection, container_id, held.status, ending)
+        gone = _mark_with(connection, container_id, held.status, ending)
         moved = runs.end(connection, container_id, epoch, ending)
     if moved is None:
         raise ExecutionSuperseded(f"{container_id} epoch {epoch} has ended before")
-    return [moved, *settle(database, moved)]
+    return [moved, *settle(database, moved), *gone]
 
 
-def _mark_with(connection: Connection, container_id: str, status: Status, ending: Ending) -> None:
+def _mark_with(connection: Connection, container_id: str, status: Status, ending: Ending) -> list[Moved]:
     """What has to go with this ending: the children of a failed body, or the tree of one that stopped itself.
 
-    A row that is STOPPING has nothing left to mark, and a second mark would take its children out of the first stop.
+    Returns what ended at once. A row that is STOPPING has nothing left to mark.
     """
     if status is Status.STOPPING:
-        return
+        return []
     if ending.outcome is Status.FAILED and runs.has_live_child(connection, container_id):
         why = f"parent failed: {ending.exit_message}"
-        marks.mark(
+        marked = marks.mark(
             connection, container_id, by=container_id, reason=why, grace=None, message=STOPPED_BY_USER, only_below=True
         )
     elif ending.outcome is Status.STOPPED:
-        marks.mark(
-            connection, container_id, by=container_id, reason="stopped itself", grace=None, message="Stopped by itself"
+        marked = marks.mark(
+            connection, container_id, by=container_id, reason="stopped itself", grace=None, message=STOPPED_BY_ITSELF
         )
+    else:
+        return []
+    return marks.ended_by(connection, marked.stop_id)
 
 
 def settle(database: Database, moved: Moved) -> list[Moved]:

@@ -23,8 +23,11 @@ def upgrade() -> None:
         sa.Column("node", sa.String(255)),
         sa.Column("by", sa.String(255)),
         sa.Column("why", sa.Text),
+        sa.Column("stop_id", Serial),
     )
     op.create_index("idx_transitions_container", "transitions", ["container_id", "id"])
+    where = sa.text("stop_id IS NOT NULL")
+    op.create_index("idx_transitions_stop", "transitions", ["stop_id"], postgresql_where=where, sqlite_where=where)
 
 
 def downgrade() -> None:

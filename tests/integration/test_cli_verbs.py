@@ -161,16 +161,17 @@ def test_a_tree(celery, family):
 def test_a_tree_shows_above_what_matches_but_does_not_count_it(celery, family):
     lines = celery.lines("list", "--tree", "--status", "FAILED")
     assert [line.split()[:2] for line in lines[2:-1]] == [["coord-123", "WORK"], ["└─", "worker-2"]]
-    assert lines[-1] == "Total: 1 container"
+    assert lines[-1] == "Total: 1 container (+1 ancestor)"
 
 
 def test_wide_has_more_columns_and_nothing_is_cut(celery, family):
     family.edit("worker-2", exit_message="long " * 300)
     lines = celery.lines("list", "-a", "--wide")
-    assert lines[0].split()[6:] == ["PARENT", "PLAYER", "NODE", "RESTARTS", "EXIT", "MESSAGE", "TAGS"]
+    assert lines[0].split()[6:] == ["ACTIVITY", "PARENT", "PLAYER", "NODE", "RESTARTS", "EXIT", "MESSAGE", "TAGS"]
     row = next(line for line in lines if line.startswith("worker-2"))
     assert ("long " * 300).strip() in row
     assert row.endswith("fleet=haulers")
+    assert "  queued  " in next(line for line in lines if line.startswith("waiting"))
 
 
 def test_watch_prints_one_copy_where_there_is_no_terminal(celery, family):
@@ -218,6 +219,12 @@ def test_get_counts_children(celery, family):
     lines = celery.lines("get", "coord-123")
     children = lines[lines.index("children") + 1 : lines.index("history") - 1]
     assert [line.split() for line in children] == [["RUNNING", "1"], ["FAILED", "1"]]
+
+
+def test_get_says_what_it_waits_for(celery, family):
+    family.end("coord-123", completed())
+    status = next(line for line in celery.lines("get", "coord-123") if "status" in line)
+    assert status.split(None, 1) == ["status", "RUNNING  waiting for children"]
 
 
 def test_get_as_json(celery, family):

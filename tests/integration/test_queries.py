@@ -26,6 +26,10 @@ HISTORY = {
                '2025-11-24 10:00:00.000' FROM series
     """,
 }
+PAST = """
+    INSERT INTO transitions (container_id, at, to_status, epoch, stop_id)
+    SELECT id, created_at, status, 1, 1000 FROM containers WHERE id LIKE 'ended-%'
+"""
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -36,6 +40,7 @@ def grove(request, planted_grove):
     plant_others(grove)
     with grove.database.begin() as connection:
         connection.execute(sa.text(HISTORY[request.param]))
+        connection.execute(sa.text(PAST))
     for n in range(5):
         grove.run(f"worker-{n}", "coord-123")
     grove.spawn("queued", "coord-123")
@@ -89,8 +94,8 @@ HOT = {
     "rows a node leaves": (lambda on: nodes.rows_on_node(on, "node-1"), "idx_containers_live_node"),
     "rows on dead nodes": (nodes.rows_on_dead_nodes, "idx_containers_live"),
     "rows left unsettled": (runs.unsettled, "idx_containers_live"),
-    "rows of a stop": (lambda on: marks.rows_of(on, 1), "idx_containers_stop"),
-    "rest of a stop": (lambda on: marks.unfinished(on, 1), "idx_containers_live_children"),
+    "rows of a stop": (lambda on: marks.rows_of(on, 1), "idx_transitions_stop"),
+    "rest of a stop": (lambda on: marks.unfinished(on, 1), "idx_transitions_stop"),
     "live rows of a tree": (lambda on: containers.live_below(on, ["coord-123"]), "idx_containers_live"),
     "newest containers": (lambda on: containers.find(on, limit=10), "idx_containers_created"),
 }

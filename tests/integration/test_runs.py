@@ -257,7 +257,8 @@ def test_a_failing_body_takes_its_descendants_along(grove):
 def test_a_failing_body_whose_children_run_nowhere_has_failed_at_once(grove):
     grove.run("coord-123")
     grove.spawn("worker-1", "coord-123")
-    assert [(moved.id, moved.status) for moved in grove.end("coord-123", BROKEN)] == [("coord-123", "FAILED")]
+    ended = [("coord-123", "FAILED"), ("worker-1", "STOPPED")]
+    assert [(moved.id, moved.status) for moved in grove.end("coord-123", BROKEN)] == ended
     assert grove.status("worker-1") == "STOPPED"
 
 

@@ -363,7 +363,7 @@ def test_a_second_stop_keeps_who_asked_first(grove):
     grove.end("worker-1", stopped())
     worker = grove.get("worker-1")
     assert (worker.stop_by, worker.stop_reason, worker.exit_message) == ("alice", "stuck", BY_USER)
-    assert grove.history("worker-1") == ["PENDING", "RUNNING", "STOPPING", "STOPPED"]
+    assert grove.history("worker-1") == ["PENDING", "RUNNING", "STOPPING", "STOPPING", "STOPPED"]  # both asked
 
 
 def test_a_second_stop_clears_what_was_given_up_and_gives_it_a_new_deadline(grove):
@@ -559,3 +559,46 @@ def finished(grove):
 def count(database, table):
     with database.read() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+
+# What hides from the way down, and from a report
+
+
+def test_a_new_stop_comes_to_what_was_given_up_below_an_ended_parent(grove):
+    """The parents of what could not be stopped do not wait for it; they end, and it runs on below them."""
+    grove.run("coord-123")
+    family(grove, "sub-coord-456", "worker-1", parent="coord-123")
+    grove.mark("coord-123", grace=0)
+    grove.give_up("worker-1")
+    grove.end("sub-coord-456", stopped())
+    grove.end("coord-123", stopped())
+    assert grove.status("coord-123", "sub-coord-456", "worker-1") == ["STOPPED", "STOPPED", "STOPPING"]
+    report = grove.stop("coord-123", wait=False)
+    assert (report.order, report.pending, report.failed) == (("worker-1",), ("worker-1",), {})
+    assert grove.get("worker-1").stop_error is None
+    grove.end("worker-1", stopped())
+    assert grove.status("worker-1") == "STOPPED"
+
+
+def test_a_new_stop_leaves_alone_what_lives_detached_below_an_ended_parent(grove):
+    grove.run("coord-123")
+    grove.run("sub-coord-456", "coord-123")
+    grove.run("worker-1", "sub-coord-456", detached=True)
+    grove.run("worker-2", "worker-1")
+    grove.edit("worker-1", status="COMPLETED", node=None)
+    grove.edit("sub-coord-456", status="COMPLETED", node=None)
+    assert grove.stop("coord-123", wait=False).order == ("coord-123",)
+    assert grove.status("worker-2") == "RUNNING"
+
+
+def test_the_first_of_two_stops_reports_what_both_asked_to_end(grove):
+    family(grove, "coord-123", "worker-1")
+    first = grove.stop("coord-123", wait=False, by="alice")
+    second = grove.stop("coord-123", wait=False, by="bob")
+    assert first.stop_id != second.stop_id
+    grove.give_up("worker-1", why="does not stop")
+    for each in (first, second):
+        report = stop.report(grove.database, each.stop_id, grove.get("coord-123"))
+        assert report.order == ("worker-1", "coord-123")
+        assert report.failed == {"worker-1": "does not stop"}
+    assert [change.by for change in grove.changes("worker-1")][-2:] == ["alice", "bob"]

@@ -63,3 +63,9 @@ def test_two_heartbeats_must_fit_in_the_lease(heartbeat, lease, margin):
 @pytest.mark.parametrize(("heartbeat", "lease", "margin"), [(5, 11.2, None), (5, 30, 20), (1, 2, 0)])
 def test_two_heartbeats_that_just_fit(heartbeat, lease, margin):
     assert Settings(heartbeat=heartbeat, lease=lease, margin=margin).lease == lease
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_times_must_be_finite(value):
+    with pytest.raises(ImpossibleSettings, match="lifecycle_lease must be a finite number of seconds"):
+        read_settings({"lifecycle_lease": value}, {})
