@@ -75,7 +75,10 @@ class ChildPool:
     def kill(self, pid: int, run: Run) -> bool:
         """Halt the child first: between a look and a kill it could have taken another container."""
         child = self._child(pid)
-        if child is None or not process.halt(pid):
+        if child is None:
+            return False
+        if not process.halt(pid):
+            process.resume(pid)  # it may halt later, with another container
             return False
         says = self._page.run(child.slot)
         if says is None or (says.container_id, says.epoch) != (run.container_id, run.epoch):
