@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Two commands, from nothing but Python 3.11 with venv (uv is used when it is on PATH).
 
-python3 dev.py run [arguments of the job]      the main job, until Ctrl-C
+python3 dev.py run [folder]                    the main job: crawls the *.py files of a folder, until Ctrl-C
 python3 dev.py test [arguments of pytest]      linters, types, floors and tests; with arguments only pytest
 """
 
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+CALLER = Path.cwd()
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -59,8 +60,9 @@ def main(arguments: list[str]) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    # In our place: a signal to this pid reaches the job.
-    os.execv(PYTHON, [str(PYTHON), "-m", "job", *arguments])
+    # In our place: a signal to this pid reaches the job. Where the caller stands: -P, for a job.py may lie there.
+    os.chdir(CALLER)
+    os.execv(PYTHON, [str(PYTHON), "-P", "-m", "job", *arguments])
 
 
 def test(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""`python -m job`: a broker, two nodes, beat and a crawl of a folder, and its tree until it is over or you end it."""
+"""Crawl the *.py files of a folder: a broker, two nodes, beat, and the tree until it is over or you end it."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from job import crawl, nodes, signals, stage
+from job import crawl, nodes, signals, stage, view
 from job.binaries import ServerMissing
 from job.processes import Failed
 from lifecycle import LifecycleError
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = parse(arguments)
         os.chdir(Path(__file__).parents[1])
-        return play(options.folder, Console(highlight=False))
+        return play(options.folder, view.of(Console(highlight=False)))
     except signals.Ended as ended:
         return 128 + ended.number
     except (stage.Refusal, ServerMissing, Failed, LifecycleError) as problem:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py run", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, help="what to crawl (default: Python's standard library)")
+    parser.add_argument("folder", nargs="?", type=Path, help="where (default: Python's standard library)")
     options = parser.parse_args(arguments)
     if options.folder:
         options.folder = options.folder.resolve()
@@ -38,17 +38,17 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def play(folder: Path | None, console: Console) -> int:
+def play(folder: Path | None, picture: view.View) -> int:
     """Each part stands on those above it, and leaves before them."""
     with stage.alone(), stage.broker() as server, stage.environment():
         nodes.migrate()
         lifecycle = crawl.installed()
-        with nodes.running() as processes, crawl.stopped_in_the_end(lifecycle, console) as ours:
+        with nodes.running() as processes, crawl.stopped_in_the_end(lifecycle, picture) as ours:
             root = crawl.start(lifecycle, folder)
             ours.append(root)
-            console.print(crawl.how_to_stop(root), soft_wrap=True)
-            tree = crawl.follow(lifecycle, root, [*processes, *server], console)
-            return crawl.summarise(tree, console)
+            picture.say(crawl.how_to_stop(root))
+            tree = crawl.follow(lifecycle, root, [*processes, *server], picture)
+            return crawl.summarise(tree, picture)
 
 
 if __name__ == "__main__":

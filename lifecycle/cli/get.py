@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -66,7 +67,8 @@ def lines(picture: Picture) -> Iterator[str]:
     fields = {name: getattr(picture.container, name) for name in picture.container.as_dict()}
     first = {name: fields[name] for name in FIRST}
     yield clean(fields.pop("id"))
-    yield from _columns((name, _text(name, value)) for name, value in {**first, **fields}.items())
+    notes = {"status": picture.container.activity}
+    yield from _columns(((name, _text(name, value)) for name, value in {**first, **fields}.items()), notes)
     yield from _block(
         "resources", ((each.resource, f"since {seconds(each.assigned_at)}") for each in picture.resources)
     )
@@ -79,10 +81,14 @@ def _block(title: str, rows: Iterable[tuple[str, str]]) -> list[str]:
     return ["", title, *_columns(found)] if found else ["", title, "  none"]
 
 
-def _columns(rows: Iterable[tuple[str, str]]) -> list[str]:
+def _columns(rows: Iterable[tuple[str, str]], notes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     cleaned = [(clean(name), clean(value)) for name, value in rows]
     width = max(len(name) for name, _ in cleaned)
-    return [f"  {name:{width}}  {value}" for name, value in cleaned]
+    return [f"  {name:{width}}  {value}{_note(notes.get(name))}" for name, value in cleaned]
+
+
+def _note(text: str | None) -> str:
+    return click.style(f"  {text}", dim=True) if text else ""
 
 
 def _text(name: str, value: object) -> str:

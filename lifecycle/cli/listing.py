@@ -131,7 +131,9 @@ def look(lifecycle: Lifecycle, query: Query) -> Listing:
     if total == query.limit:
         total = max(total, sum(counts[status] for status in query.statuses or Status))
     entries = arrange(found, lifecycle.get) if query.tree else [Entry(container) for container in found]
-    notes = [f"newest {len(found):,} shown, --limit for more"] if total > len(found) else []
+    above = sum(not entry.matches for entry in entries)
+    notes = [f"+{count(above, 'ancestor')}"] if above else []
+    notes += [f"newest {len(found):,} shown, --limit for more"] if total > len(found) else []
     notes += hidden(counts) if query.is_default else []
     footer = (f"Total: {count(total)}" if found else NOTHING) + (f" ({'; '.join(notes)})" if notes else "")
     return Listing(entries, footer, total - len(found))

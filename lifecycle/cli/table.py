@@ -35,6 +35,7 @@ NARROW: tuple[Column, ...] = (
 )
 CREATED: tuple[Column, ...] = (("CREATED", lambda c: seconds(c.created_at)),)
 WIDE: tuple[Column, ...] = (
+    ("ACTIVITY", lambda c: c.activity or None),
     ("PARENT", lambda c: c.parent_container_id),
     ("PLAYER", lambda c: c.player_id),
     ("NODE", lambda c: c.node),
@@ -43,7 +44,7 @@ WIDE: tuple[Column, ...] = (
     ("MESSAGE", lambda c: c.exit_message),
     ("TAGS", lambda c: pairs(c.tags) or None),
 )
-ELASTIC = {"TYPE", "PARENT", "NODE", "MESSAGE", "TAGS"}
+ELASTIC = {"TYPE", "ACTIVITY", "PARENT", "NODE", "MESSAGE", "TAGS"}
 
 
 class Cut:

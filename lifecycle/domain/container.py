@@ -83,6 +83,21 @@ class Container:
         total = "∞" if self.max_iterations == INFINITE else str(self.max_iterations)
         return f"{self.current_iteration}/{total}"
 
+    @property
+    def activity(self) -> str:
+        """What its status leaves open: "waiting for children", "sleeping until 16:45:09" (UTC) or "queued".
+
+        Empty where there is nothing to add: it executes on its node, is interrupted or has ended.
+        """
+        if self.is_ended or self.node is not None or self.status is Status.INTERRUPTED:
+            return ""
+        if self.outcome is not None or self.status is Status.STOPPING:
+            return "waiting for children"
+        if self.wake_at is not None and self.dispatched_at is None:
+            soon = self.wake_at.date() == self.updated_at.date()
+            return f"sleeping until {self.wake_at:{'%H:%M:%S' if soon else '%Y-%m-%d %H:%M:%S'}}"
+        return "queued"
+
     def refresh(self) -> "Container":
         """Read it anew from the database; raises ContainerNotFound if it was pruned."""
         return self._kept_by().get(self.id)

@@ -1,5 +1,6 @@
 """The main job as a person meets it: it shows its tree, ends in order, and leaves nothing behind."""
 
+import importlib
 import os
 import re
 import shutil
@@ -65,8 +66,32 @@ def test_a_small_crawl_shows_its_tree_and_ends_by_itself(job, place, tmp_path):
     output, _ = (process := job(folder.parent)).communicate(timeout=60)
     assert process.returncode == 0, output
     assert TREE_LINE.search(output)
-    assert re.search(r"crawl-coordinator-\w+ COMPLETED after", output)
+    assert re.search(r"COMPLETED +crawl-files-below-1-\w{8}\n", output)
+    assert re.search(r"crawl-coordinator-\w+ COMPLETED after .* s\. 4 containers: 4 COMPLETED\n", output)
+    assert output.endswith("1 of 1 file new or changed since the last crawl\n")
     assert left_of(place) == []
+    again, _ = job(folder.parent).communicate(timeout=60)
+    assert again.endswith("0 of 1 file new or changed since the last crawl; rm var/crawl.db reads all again\n")
+
+
+def test_a_folder_may_bear_any_name(job, tmp_path):
+    for name in ("few/few", "few/top"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.py").write_text("one")
+    (tmp_path / "few" / "b.py").write_text("two")
+    output, _ = job(tmp_path / "few").communicate(timeout=60)
+    assert output.endswith("3 of 3 files new or changed since the last crawl\n")
+
+
+def test_a_path_is_the_callers(monkeypatch, tmp_path):
+    """`dev.py run few` from another folder; nothing that lies there is imported."""
+    monkeypatch.chdir(tmp_path)
+    dev = importlib.reload(importlib.import_module("dev"))
+    monkeypatch.setattr(dev, "prepare", lambda: None)
+    called = []
+    monkeypatch.setattr(dev.os, "execv", lambda _, command: called.append((Path.cwd(), command[1:])))
+    dev.main(["run", "few"])
+    assert called == [(tmp_path, ["-P", "-m", "job", "few"])]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -80,6 +105,7 @@ def test_a_signal_to_its_pid_alone_ends_it_in_order(job, place, much, number):
     assert left_of(place) == []
     assert not (place / "var" / "env").exists()
     if number != signal.SIGHUP:
+        assert re.search(r"STOPPED +crawl-coordinator-\w+  Stopped by user\n", output)
         assert re.search(r"Stopped \d+ containers, children before parents", output)
     assert "ForkPoolWorker exited" not in logs(place)
 

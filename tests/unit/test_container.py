@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import FrozenInstanceError, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -46,6 +46,26 @@ def test_ended_is_one_of_three(container, status):
 @pytest.mark.parametrize(("done", "of", "shown"), [(0, 1, "0/1"), (3, -1, "3/∞"), (2, 5, "2/5")])
 def test_progress_reads_as_the_list_shows_it(container, done, of, shown):
     assert replace(container, current_iteration=done, max_iterations=of).progress == shown
+
+
+@pytest.mark.parametrize(
+    ("about", "activity"),
+    [
+        ({"node": "node1", "outcome": None}, ""),
+        ({"outcome": "COMPLETED"}, "waiting for children"),
+        ({"wake_at": AT + timedelta(seconds=9)}, "sleeping until 16:23:55"),
+        ({"wake_at": AT + timedelta(days=1)}, "sleeping until 2025-11-25 16:23:46"),
+        ({"wake_at": AT, "dispatched_at": AT}, "queued"),
+        ({"status": Status.PENDING, "dispatched_at": AT}, "queued"),
+        ({"status": Status.PENDING, "wake_at": AT}, "sleeping until 16:23:46"),
+        ({"status": Status.STOPPING}, "waiting for children"),
+        ({"status": Status.STOPPING, "node": "node1"}, ""),
+        ({"status": Status.INTERRUPTED}, ""),
+        ({"status": Status.COMPLETED, "outcome": "COMPLETED"}, ""),
+    ],
+)
+def test_activity_says_what_the_status_leaves_open(container, about, activity):
+    assert replace(container, updated_at=AT, **about).activity == activity
 
 
 def test_as_dict_is_json_with_utc_times_and_without_its_keeper(container):
