@@ -247,7 +247,8 @@ class Lifecycle:
             if isinstance(task, ContainerTask):
                 other = found.setdefault(task.type_name, task)
                 if other is not task:
-                    raise DuplicateType(f"container type {task.type_name} is both {other.name} and {task.name}")
+                    both = " and ".join(sorted((other.name, task.name)))
+                    raise DuplicateType(f"container type {task.type_name} is that of two tasks: {both}")
                 task.check_options()
         return found
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lifecycle.errors import LifecycleError
+from lifecycle.errors import StoreError, StoreUnreachable
 from lifecycle.runtime.execution import current_execution
 from lifecycle.settings import Settings
 from lifecycle.store import logs
 from lifecycle.store.engine import Database
 
+log = logging.getLogger("lifecycle.logs")
 MAX_LINES = 10_000  # kept while the database is away
 MAX_TEXT = 8_000  # characters of one message
 Key = tuple[str, int, str, str, str]  # container, epoch, level, logger, message
@@ -71,10 +72,12 @@ class ContainerLogs(logging.Handler):
                 counts = {id(line): line.again for line in (*new, *self._lines.values())}
             try:
                 self._write(new, counts)
-            except LifecycleError as error:
+            except StoreUnreachable as error:
                 with self._guard:
                     self._unwritten = [*new, *self._unwritten][:MAX_LINES]
-                logging.getLogger("lifecycle.logs").warning("logs not written yet error=%s", error)
+                log.warning("logs not written yet lines=%d error=%s", len(new), error)
+            except StoreError as error:  # as when a container was pruned meanwhile
+                log.warning("logs dropped lines=%d error=%s", len(new), error)
 
     def _write(self, new: list[_Line], counts: dict[int, int]) -> None:
         written = [line for line in self._lines.copy().values() if line.id is not None and counts.get(id(line))]

@@ -49,6 +49,7 @@ class Supervisor:
         self._killed: set[Key] = set()
         self._not_run: set[Key] = set()
         self._strays: dict[Key, float] = {}
+        self._blind = False
         self._next_pass = 0.0
         self._next_redispatch = 0.0
         self._thread = threading.Thread(target=self._watch, name="lifecycle-supervisor", daemon=True)
@@ -82,14 +83,23 @@ class Supervisor:
         while not self._over:
             try:
                 again = self._look()
+                self._see(None)
             except LifecycleError as error:
-                log.warning("supervisor cannot look node=%s error=%s", self._page.node, error)
+                self._see(error)
                 again = self._later()
             except Exception:
                 log.exception("supervisor failed, goes on node=%s", self._page.node)
                 again = self._later()
             if not again:
                 self._wait()
+
+    def _see(self, error: LifecycleError | None) -> None:
+        """Tell once that the database is away, and once that it is back."""
+        if error is not None and not self._blind:
+            log.warning("supervisor cannot look node=%s error=%s", self._page.node, error)
+        if error is None and self._blind:
+            log.warning("supervisor looks again node=%s", self._page.node)
+        self._blind = error is not None
 
     def _later(self) -> bool:
         """After an error: not again before the next pass."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from lifecycle.errors import CorruptRow, ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
 from lifecycle.store.forks import close_at_fork, no_fork
@@ -126,9 +126,7 @@ class Database:
             return SchemaMissing(self._needs_migrating())
         if isinstance(error, OperationalError) or error.connection_invalidated:
             return StoreUnreachable(f"the database {where} cannot be used: {cause}")
-        if isinstance(error, ProgrammingError):
-            return StoreError(f"the database {where} refused a statement: {cause}")
-        return error
+        return StoreError(f"the database {where} refused a statement: {cause}")
 
 
 MISSING = {"UndefinedTable", "UndefinedColumn", "InvalidSchemaName"}

@@ -13,7 +13,7 @@ from lifecycle.domain.policy import STOPPED_BY_CASCADE
 from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.store import assignments, stops, transitions
 from lifecycle.store.clock import UtcDateTime, earliest, later, latest, now
-from lifecycle.store.runs import MOVED, OFF_NODE, Moved, child, no_live_child, settled, waited_for
+from lifecycle.store.runs import MOVED, Moved, child, no_live_child, over_now, settled, waited_for
 from lifecycle.store.tables import containers, live
 
 c = containers.c
@@ -148,8 +148,8 @@ def _mark_up(connection: sa.Connection, wanted: Mark, levels: int) -> None:
 
 
 def _end_level(connection: sa.Connection, here: sa.ColumnElement[bool]) -> None:
-    ended = {**settled(), **OFF_NODE, "previous_status": c.status, "stopped_at": now(), "updated_at": now()}
-    connection.execute(containers.update().where(here, c.node.is_(None), no_live_child()).values(ended))
+    idle = containers.update().where(here, c.node.is_(None), no_live_child())
+    connection.execute(idle.values({**settled(), **over_now()}))
 
 
 def _wait_for_children(connection: sa.Connection, wanted: Mark, here: sa.ColumnElement[bool]) -> None:

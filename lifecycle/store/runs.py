@@ -226,6 +226,12 @@ def give_up(connection: sa.Connection, container_id: str, epoch: int, why: str) 
     return connection.execute(containers.update().where(stuck).values(stop_error=why, updated_at=now())).rowcount == 1
 
 
+def over_now() -> dict[str, Any]:
+    """What every ended row has in common."""
+    times = {"stopped_at": now(), "updated_at": now()}
+    return {**OFF_NODE, "previous_status": c.status, "wake_at": None, "stop_error": None, **times}
+
+
 def unsettled(connection: sa.Connection, limit: int = 1_000) -> list[str]:
     """Rows that nothing holds back from ending: what a crash between end and settle left."""
     return list(connection.execute(sa.select(c.id).where(over(), no_live_child()).limit(limit)).scalars())
@@ -242,7 +248,7 @@ def _finish(
     connection: sa.Connection, which: sa.ColumnElement[bool], values: dict[str, Any], *, by: str | None
 ) -> Moved | None:
     """The one way to a terminal status: the row, its transition, its resources, its stop, in one transaction."""
-    written = {**values, **OFF_NODE, "previous_status": c.status, "stopped_at": now(), "updated_at": now()}
+    written = {**values, **over_now()}
     ended = containers.update().where(which).values(written).returning(*MOVED, c.exit_message)
     row = connection.execute(ended).first()
     if row is None:

@@ -104,12 +104,14 @@ def report(database: Database, stop_id: int, target: Container, notes: Iterable[
     with database.read() as connection:
         rows = marks.rows_of(connection, stop_id)
         ended_before = marks.ended_below(connection, stop_id, target.id)
+    order = tuple(stop_order(rows))
+    is_stopped = {row.id for row in rows if row.status == Status.STOPPED}
     failed = {row.id: row.stop_error for row in rows if row.stop_error and row.status not in TERMINAL}
     made = StopReport(
         root=target.id,
         stop_id=stop_id,
-        order=tuple(stop_order(rows)),
-        stopped=tuple(row.id for row in rows if row.status == Status.STOPPED),
+        order=order,
+        stopped=tuple(each for each in order if each in is_stopped),
         already_ended=tuple(row.id for row in (*ended_before, *(row for row in rows if row.status in BY_THEMSELVES))),
         failed=failed,
         pending=tuple(row.id for row in rows if row.status not in TERMINAL and row.id not in failed),
