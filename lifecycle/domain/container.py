@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from lifecycle.domain.policy import INFINITE
 from lifecycle.domain.status import TERMINAL, Status
+from lifecycle.errors import InvalidArgument
 
-MAX_ID = 255  # characters, the width of the column
+MAX_ID = 255  # bytes of UTF-8: the column and the page of memory hold no more
 
 
 class Keeper(Protocol):
@@ -118,6 +119,12 @@ class Container:
         if self.keeper is None:
             raise RuntimeError("this container was not read through a Lifecycle")
         return self.keeper
+
+
+def check_id(text: str) -> None:
+    """Raises InvalidArgument for an id that could not be kept, shown or typed."""
+    if not text or len(text.encode("utf-8", "replace")) > MAX_ID or not text.isprintable():
+        raise InvalidArgument(f"a container id is 1 to {MAX_ID} bytes of printable text, not {text[:40]!r}")
 
 
 def new_id(container_type: str, resources: Iterable[str] = ()) -> str:

@@ -1,10 +1,12 @@
 """How an execution ended, before the database says what that makes of its container."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.domain.policy import EXIT_COMPLETED, EXIT_FAILED, EXIT_STOPPED, STOPPED_BY_USER
 from lifecycle.domain.status import Status
+from lifecycle.domain.text import clean
 
 MAX_MESSAGE = 2_000  # characters of an error kept on the row; the logs have it whole
 
@@ -20,16 +22,23 @@ class Ending:
 
 
 def completed(result: Any = None, message: str | None = None) -> Ending:
-    """The body returned."""
-    return Ending(Status.COMPLETED, EXIT_COMPLETED, message, result)
+    """The body returned; what JSON cannot hold is kept as text."""
+    return Ending(Status.COMPLETED, EXIT_COMPLETED, message, _as_result(result))
 
 
 def failed(error: BaseException | str) -> Ending:
     """The body raised `error`."""
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return Ending(Status.FAILED, EXIT_FAILED, text.replace("\x00", "")[:MAX_MESSAGE])
+    return Ending(Status.FAILED, EXIT_FAILED, clean(text)[:MAX_MESSAGE])
 
 
 def stopped() -> Ending:
     """A stop was raised in the body; the row knows the message that goes with it."""
     return Ending(Status.STOPPED, EXIT_STOPPED, STOPPED_BY_USER)
+
+
+def _as_result(value: Any) -> Any:
+    try:
+        return json.loads(clean(json.dumps(value, allow_nan=False)).replace("\\u0000", ""))
+    except (TypeError, ValueError, RecursionError):
+        return clean(repr(value))

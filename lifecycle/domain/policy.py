@@ -1,4 +1,6 @@
-"""Exit codes and messages: how an ending is told (design, section 3)."""
+"""Exit codes and messages: how an ending is told (design, section 3); and which times can be meant."""
+
+from lifecycle.errors import InvalidArgument
 
 EXIT_COMPLETED = 0
 EXIT_FAILED = 1
@@ -12,5 +14,13 @@ STOPPED_EXPIRED = "Expired before it ran"
 INTERRUPTED_NODE_LOST = "node lost"
 INTERRUPTED_PROCESS_LOST = "process lost"
 
+MAX_SECONDS = 1e9  # about thirty years: more is a mistake
+
 INFINITE = -1  # `iterations=-1`: runs until it is stopped or finishes itself
 MIN_INFINITE_INTERVAL = 1.0  # seconds between iterations of an infinite container
+
+
+def check_seconds(name: str, value: float) -> None:
+    """Raises InvalidArgument unless `value` is a number of seconds from 0 that can be waited for."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
+        raise InvalidArgument(f"{name} is a number of seconds from 0 to {MAX_SECONDS:,.0f}, not {value!r}")

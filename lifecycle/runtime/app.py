@@ -14,14 +14,15 @@ from typing import Any
 from celery import Celery, current_app
 
 from lifecycle.domain.container import Container
+from lifecycle.domain.policy import check_seconds
 from lifecycle.domain.report import StopReport
 from lifecycle.domain.status import Status, parse_statuses
 from lifecycle.errors import (
     ContainerStopped,
     DuplicateType,
     ImpossibleSettings,
-    InvalidArgument,
     LifecycleError,
+    StoreError,
     UnknownType,
     WaitRefused,
     WaitTimeout,
@@ -193,8 +194,8 @@ class Lifecycle:
         Raises ContainerNotFound, and StoreUnreachable with nothing marked; ContainerStopped if the caller is in the
         tree itself.
         """
-        if grace is not None and grace < 0:
-            raise InvalidArgument(f"grace is a number of seconds from 0, not {grace}")
+        if grace is not None:
+            check_seconds("grace", grace)
         execution = current_execution()
         by = execution.container.id if execution is not None else self.who
         request = stops.Request(
@@ -267,8 +268,12 @@ class Lifecycle:
         above = container.parent_container_id
         if above is None or container.detached or self.node is None:
             return
-        with self.database.read() as connection:
-            where = runs.waits_for_signal(connection, above)
+        try:
+            with self.database.read() as connection:
+                where = runs.waits_for_signal(connection, above)
+        except StoreError as error:  # the parent's node looks by itself, a second later
+            log.info("parent not woken container=%s error=%s", above, error)
+            return
         if where == self.node.page.node:
             self.node.look_now()
         elif where is not None:

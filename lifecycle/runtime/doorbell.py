@@ -4,11 +4,13 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from celery.app.task import Task
+from celery.app.task import Context, Task
 from celery.worker.control import control_command
 from kombu.exceptions import ChannelError
 
-from lifecycle.runtime.message import header, read_call, with_header
+from lifecycle.errors import StoreError
+from lifecycle.runtime.message import OF_THE_ROW, header, read_call, with_header
+from lifecycle.store import containers
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
@@ -42,7 +44,7 @@ class CeleryDoorbell:
     def publish(self, container_id: str, message: dict[str, Any]) -> None:
         """Send the recorded message once more, as its spawner did."""
         call = read_call(message)
-        options = {**call["options"], "task_id": container_id, "add_to_parent": False}
+        options = {**call["options"], "task_id": container_id, "add_to_parent": False, **dict.fromkeys(OF_THE_ROW)}
         options = with_header(options, header(self._lifecycle, recorded=True))
         task = self._app.tasks.get(call["task"])
         if isinstance(task, Task):
@@ -64,12 +66,32 @@ class CeleryDoorbell:
 
     def revoked(self, container_ids: Sequence[str], reason: str) -> None:
         """Who waits for their results learns that they were stopped; a stored SUCCESS is kept by the backend."""
+        if not container_ids:
+            return
+        chords = self._in_chords(container_ids)
         for container_id in container_ids:
             try:
-                self._app.backend.mark_as_revoked(container_id, reason)
+                self._app.backend.mark_as_revoked(container_id, reason, request=chords.get(container_id))
             except Exception as error:  # noqa: BLE001 - the row is the truth; a result backend that is away is not
                 log.warning("results not marked revoked container=%s error=%s", container_id, error)
                 return
+
+    def _in_chords(self, container_ids: Sequence[str]) -> dict[str, Context]:
+        """Those that are members of a chord: it fails at once, so the backend has to know which."""
+        try:
+            with self._lifecycle.database.read() as connection:
+                recorded = containers.messages(connection, container_ids)
+        except StoreError as error:
+            log.warning("chords not told error=%s", error)
+            return {}
+        options = {each: (message or {}).get("options", {}) for each, message in recorded.items()}
+        return {
+            each: Context(
+                id=each, chord=chosen["chord"], group=chosen.get("group_id"), group_index=chosen.get("group_index")
+            )
+            for each, chosen in options.items()
+            if chosen.get("chord")
+        }
 
 
 @control_command(name=RING, args=[("root_id", str), ("depth", int)], signature="[root_id] [depth]")

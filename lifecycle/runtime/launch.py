@@ -11,7 +11,8 @@ from celery import current_task
 from celery.app.task import Task
 from celery.result import AsyncResult
 
-from lifecycle.domain.container import MAX_ID, Container, new_id
+from lifecycle.domain.container import MAX_ID, Container, check_id, new_id
+from lifecycle.domain.policy import check_seconds
 from lifecycle.errors import ContainerExists, InvalidArgument
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.message import OF_THE_ROW, as_call, header, header_in, parent_in, with_header
@@ -40,8 +41,10 @@ class Wish:
 
 def launch(task: "ContainerTask", args: Any, kwargs: Any, wish: Wish, options: dict[str, Any]) -> Container:
     """Record a container and publish its message; without a broker the row stays due for the dispatcher."""
-    _check(task, args, kwargs, wish, options)
-    wake_in, expires_in = _seconds(options, "countdown", "eta"), _seconds(options, "expires", "expires")
+    options = {**_options_of(task), **options}
+    _check_call(task, args, kwargs, options)
+    _check_wish(wish)
+    wake_in, expires_in = _seconds(options, "countdown", "eta"), _seconds(options, "expires")
     call = as_call(task.name, args, kwargs, options)
     with _unstopped():
         container = _record(task, wish, call, wake_in=wake_in, expires_in=expires_in)
@@ -67,30 +70,42 @@ def running_parent() -> Parent | None:
     if execution is not None and not execution.over:
         return Parent(id=execution.container.id, epoch=execution.container.epoch)
     if execution is not None:
-        above = execution.container.parent_container_id
-        return Parent(id=above, epoch=execution.container.parent_epoch) if above else None
+        here = execution.container
+        above = here.parent_container_id
+        return Parent(id=above, born_of=here.parent_epoch, through=here.id) if above else None
     return parent_in(header_in(current_task.request)) if current_task else None
 
 
-def _check(task: "ContainerTask", args: Any, kwargs: Any, wish: Wish, options: dict[str, Any]) -> None:
+def _check_call(task: "ContainerTask", args: Any, kwargs: Any, options: dict[str, Any]) -> None:
     """What Celery would find only after the row was there."""
-    if task.typing and hasattr(task, "__header__"):
-        task.__header__(*(args or ()), **(kwargs or {}))
-    wanted = wish.container_id
-    if wanted is not None and not 0 < len(wanted) <= MAX_ID:
-        raise InvalidArgument(f"a container id has 1 to {MAX_ID} characters, not {len(wanted)}")
+    if task.app.conf.task_always_eager:
+        raise InvalidArgument("task_always_eager runs no containers: call the task as a function, or turn it off")
+    if "task_id" in options:
+        raise InvalidArgument("a container's task id is its container_id: give that")
     if options.get("countdown") is not None and options.get("eta") is not None:
         raise InvalidArgument("give countdown or eta, not both")
-    for name, value in wish.tags.items():
-        if not (isinstance(name, str) and isinstance(value, str) and 0 < len(name) <= MAX_ID >= len(value)):
-            raise InvalidArgument(f"tags are text of at most {MAX_ID} characters, not {name!r}: {value!r}")
+    if task.typing and hasattr(task, "__header__"):
+        task.__header__(*(args or ()), **(kwargs or {}))
+
+
+def _check_wish(wish: Wish) -> None:
+    """What the columns cannot hold, said before the database says it less well."""
+    if wish.container_id is not None:
+        check_id(wish.container_id)
+    if wish.grace is not None:
+        check_seconds("grace", wish.grace)
     if isinstance(wish.player_id, bool) or not isinstance(wish.player_id, int | None):
         raise InvalidArgument(f"player_id is a whole number, not {wish.player_id!r}")
-    if wish.grace is not None and wish.grace < 0:
-        raise InvalidArgument(f"grace is a number of seconds from 0, not {wish.grace}")
+    for name, value in wish.tags.items():
+        _check_text("a tag's name", name, least=1)
+        _check_text(f"tag {name}", value, least=0)
     for resource in wish.resources:
-        if not (isinstance(resource, str) and 0 < len(resource) <= MAX_ID):
-            raise InvalidArgument(f"a resource is a name of 1 to {MAX_ID} characters, not {resource!r}")
+        _check_text("a resource", resource, least=1)
+
+
+def _check_text(what: str, value: Any, *, least: int) -> None:
+    if not (isinstance(value, str) and least <= len(value) <= MAX_ID and "\x00" not in value):
+        raise InvalidArgument(f"{what} is text of {least} to {MAX_ID} characters, not {value!r}")
 
 
 def _record(
@@ -130,7 +145,7 @@ def _record(
 def _publish(task: "ContainerTask", container: Container, args: Any, kwargs: Any, options: dict[str, Any]) -> None:
     lifecycle = task.lifecycle
     said = with_header(options, header(lifecycle, recorded=True))
-    sent = {name: value for name, value in said.items() if name not in OF_THE_ROW}
+    sent = {**said, **dict.fromkeys(OF_THE_ROW)}
     try:
         lifecycle.doorbell.reach()
         Task.apply_async(task, args, kwargs, task_id=container.id, **sent)
@@ -157,11 +172,14 @@ def _unstopped() -> Iterator[None]:
             yield
 
 
-def _seconds(options: dict[str, Any], relative: str, absolute: str) -> float | None:
-    """Celery's countdown, eta or expires as seconds from now."""
-    value = options.get(relative)
-    if value is None:
-        value = options.get(absolute)
+def _options_of(task: "ContainerTask") -> dict[str, Any]:
+    """What the task's own options say of every message: queue, priority, expires."""
+    return {name: value for name, value in task._get_exec_options().items() if value is not None}  # noqa: SLF001
+
+
+def _seconds(options: dict[str, Any], *names: str) -> float | None:
+    """Celery's countdown, eta or expires as seconds from now: the first of `names` that is given."""
+    value = next((options[name] for name in names if options.get(name) is not None), None)
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime):

@@ -26,7 +26,7 @@ def header(lifecycle: "Lifecycle", *, recorded: bool, parent: Parent | None = No
     """Which database, whether the row is there already, and under which parent it belongs."""
     said: dict[str, Any] = {"database": lifecycle.database.id, "recorded": recorded}
     if parent is not None:
-        said["parent"] = [parent.id, parent.epoch]
+        said["parent"] = [parent.id, parent.born_of if parent.epoch is None else parent.epoch]
     return said
 
 
@@ -37,9 +37,9 @@ def header_in(request: Any) -> dict[str, Any]:
 
 
 def parent_in(said: dict[str, Any]) -> Parent | None:
-    """The parent that a header names."""
+    """The parent that a header names; the message is not that execution itself, which may be over by now."""
     named = said.get("parent")
-    return Parent(id=named[0], epoch=named[1]) if named else None
+    return Parent(id=named[0], born_of=named[1]) if named else None
 
 
 def as_call(task: str, args: Any, kwargs: Any, options: dict[str, Any]) -> dict[str, Any]:

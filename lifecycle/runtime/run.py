@@ -1,6 +1,5 @@
 """One run of a container in a pool: claim the row, run the body, write how it ended."""
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +26,7 @@ from lifecycle.runtime.execution import Execution
 from lifecycle.runtime.message import as_call, header_in, parent_in
 from lifecycle.runtime.seat import Seat
 from lifecycle.store import runs
+from lifecycle.store.runs import Moved
 from lifecycle.trees import end as ends
 from lifecycle.trees.spawn import Birth, spawn
 
@@ -77,7 +77,8 @@ def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...],
         if interval > 0:
             _rest(task, execution, None, interval, iterations=1)
             raise Ignore(f"{execution.container.id} rests {interval} s")
-        _count(task, execution)
+        if not _count(task, execution):
+            raise ContainerStopped(execution.container.id)
         execution.container = replace(execution.container, current_iteration=done)
 
 
@@ -181,19 +182,26 @@ def _lost(lifecycle: "Lifecycle", container_id: str) -> Ignore:
 
 def _end(task: "ContainerTask", execution: Execution, ending: Ending | None) -> None:
     """Write an ending once; None: this execution was superseded and writes nothing."""
-    execution.over = execution.ended = True
+    execution.armed, execution.over = False, True
     lifecycle, container = task.lifecycle, execution.container
     lifecycle.logs_handler.flush()
-    if ending is None:
-        return
     try:
-        changed = _patiently(lifecycle, lambda: ends.end(lifecycle.database, container.id, container.epoch, ending))
+        if ending is not None:
+            changed = _patiently(lifecycle, lambda: ends.end(lifecycle.database, container.id, container.epoch, ending))
+            _tell(lifecycle, container, ending, changed)
     except ExecutionSuperseded as error:
         log.warning("ending not written container=%s why=%s", container.id, error)
-        return
+    except StoreUnreachable as error:
+        log.warning("ending not written, the run counts as lost container=%s error=%s", container.id, error)
+    finally:
+        execution.ended = True
+
+
+def _tell(lifecycle: "Lifecycle", container: Container, ending: Ending, changed: list[Moved]) -> None:
+    """Those who wait: for results, for children that are STOPPING now, for the last child."""
     lifecycle.doorbell.revoked([each.id for each in changed if each.status is Status.STOPPED], STOPPED_BY_USER)
     if ending.outcome is Status.FAILED and not changed[0].ended:
-        lifecycle.doorbell.ring(container.root_id, container.depth)  # its children are STOPPING now
+        lifecycle.doorbell.ring(container.root_id, container.depth)
     elif len(changed) == 1 and changed[0].parent is not None:
         lifecycle.wake_parent(container)
 
@@ -233,11 +241,15 @@ def _drop_connections(task: "ContainerTask") -> None:
         pool.setup()
 
 
-def _count(task: "ContainerTask", execution: Execution) -> None:
-    """One more iteration done, without giving the slot back."""
+def _count(task: "ContainerTask", execution: Execution) -> bool:
+    """One more iteration done, without giving the slot back; False if the container is being stopped."""
     container = execution.container
-    with task.lifecycle.database.begin() as connection:
-        runs.count_iteration(connection, container.id, container.epoch)
+
+    def count() -> bool:
+        with task.lifecycle.database.begin() as connection:
+            return runs.count_iteration(connection, container.id, container.epoch)
+
+    return _patiently(task.lifecycle, count)
 
 
 def finish(task: "ContainerTask", task_id: str, state: str | None, value: Any) -> None:
@@ -247,15 +259,7 @@ def finish(task: "ContainerTask", task_id: str, state: str | None, value: Any) -
         return
     try:
         if not execution.ended and state in {SUCCESS, FAILURE}:
-            _end(task, execution, completed(_as_json(value)) if state == SUCCESS else failed(str(value)))
+            _end(task, execution, completed(value) if state == SUCCESS else failed(str(value)))
     finally:
         executions.leave()
         task.lifecycle.seat().clear()
-
-
-def _as_json(value: Any) -> Any:
-    """A body's result as the row can keep it."""
-    try:
-        return json.loads(json.dumps(value))
-    except (TypeError, ValueError):
-        return repr(value)

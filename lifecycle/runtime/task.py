@@ -1,14 +1,16 @@
 """The task class whose runs are containers."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from celery import uuid
 from celery.app.task import Task
 from celery.result import AsyncResult
 
 from lifecycle.domain.container import Container
 from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
-from lifecycle.errors import ImpossibleSettings
+from lifecycle.errors import ImpossibleSettings, InvalidArgument, InvalidParent
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.installed import lifecycle_of
 from lifecycle.runtime.launch import Wish, launch, republish
@@ -16,6 +18,8 @@ from lifecycle.runtime.run import run
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
+
+log = logging.getLogger("lifecycle.task")
 
 
 class ContainerTask(Task):
@@ -93,11 +97,28 @@ class ContainerTask(Task):
         execution = current_execution()
         if task_id is not None and execution is not None and execution.container.id == task_id:
             return republish(self, args, kwargs, task_id, options)
-        return self.AsyncResult(launch(self, args, kwargs, Wish(container_id=task_id), options).id)
+        try:
+            return self.AsyncResult(launch(self, args, kwargs, Wish(container_id=task_id), options).id)
+        except InvalidParent as error:
+            if execution is None or not execution.over:
+                raise
+            return self._refused(task_id or uuid(), str(error))
+
+    def _refused(self, task_id: str, why: str) -> AsyncResult:
+        """A step after a body whose tree is going: it does not start, and who waits for it learns so."""
+        log.warning("next step not started container=%s why=%s", task_id, why)
+        self.lifecycle.doorbell.revoked([task_id], why)
+        return self.AsyncResult(task_id)
+
+    def replace(self, sig: Any) -> Any:
+        """Refused: the row, its parent and its children are of this task."""
+        raise InvalidArgument(f"{self.name}: a container cannot be replaced by {sig}; spawn it as a child")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The body inside its container when a node runs it; called as a function it is a function."""
-        if self.request.called_directly:
+        execution = current_execution()
+        by_its_own_body = execution is not None and execution.armed and execution.container.id == self.request.id
+        if self.request.called_directly or by_its_own_body:
             return super().__call__(*args, **kwargs)
         if self.request.is_eager:
             return self.run(*args, **kwargs)

@@ -158,9 +158,13 @@ def with_tags(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Co
     return [from_row(row, found[row.id]) for row in rows]
 
 
-def message(connection: sa.Connection, container_id: str) -> dict[str, Any] | None:
-    """The message that starts this container, as its spawner recorded it."""
-    return connection.execute(sa.select(containers.c.message).where(containers.c.id == container_id)).scalar()
+def messages(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+    """The messages that start these containers, as their spawners recorded them."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for first in range(0, len(ids), 1_000):
+        query = sa.select(containers.c.id, containers.c.message).where(containers.c.id.in_(ids[first : first + 1_000]))
+        found |= {row.id: row.message for row in connection.execute(query)}
+    return found
 
 
 def _filters(

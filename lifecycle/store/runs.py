@@ -125,10 +125,11 @@ def waits_for_signal(connection: sa.Connection, container_id: str) -> str | None
     return connection.execute(sa.select(c.node).where(waits)).scalar()
 
 
-def count_iteration(connection: sa.Connection, container_id: str, epoch: int) -> None:
-    """One more iteration done by an execution that goes on."""
-    mine = containers.update().where(c.id == container_id, c.epoch == epoch, c.node.is_not(None))
-    connection.execute(mine.values(current_iteration=c.current_iteration + 1, updated_at=now()))
+def count_iteration(connection: sa.Connection, container_id: str, epoch: int) -> bool:
+    """One more iteration done by an execution that goes on; False if it is being stopped, or was taken over."""
+    mine = sa.and_(c.id == container_id, c.epoch == epoch, c.node.is_not(None), c.status == Status.RUNNING.value)
+    counted = containers.update().where(mine).values(current_iteration=c.current_iteration + 1, updated_at=now())
+    return connection.execute(counted).rowcount == 1
 
 
 def lock(connection: sa.Connection, container_id: str) -> Container | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lifecycle.domain.container import Container
-from lifecycle.domain.status import Status
+from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.errors import ContainerStopped, ExecutionSuperseded, InvalidParent, PlayerMismatch
 from lifecycle.store import assignments, containers
 from lifecycle.store.engine import Connection, Database
@@ -13,10 +13,15 @@ from lifecycle.store.engine import Connection, Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """Who spawns: a container by its id; with an epoch it is that execution itself that does."""
+    """Who spawns: a container by its id, and in whose name."""
 
     id: str
     epoch: int | None = None
+    """Given by the parent's own execution: refused if the parent has moved on to a later one."""
+    born_of: int | None = None
+    """The parent's epoch to be recorded, where it is not the one of now."""
+    through: str | None = None
+    """A live child that publishes after its body, as a chain does: it keeps a parent open whose body is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +87,25 @@ def _under_parent(connection: Connection, birth: Birth) -> tuple[dict[str, Any],
     row = containers.lock_parent(connection, parent.id)
     if row is None:
         raise InvalidParent(f"no container {parent.id}")
-    _refuse_unless_running(parent, row)
+    if not _is_kept_open(connection, parent, row):
+        _refuse_unless_running(parent, row)
     if birth.player_id is not None and birth.player_id != row.player_id:
         raise PlayerMismatch(f"player {birth.player_id} cannot own a child of {parent.id}, of player {row.player_id}")
     place = {
         "parent_container_id": parent.id,
-        "parent_epoch": row.epoch,
+        "parent_epoch": row.epoch if parent.born_of is None else parent.born_of,
         "root_id": row.root_id,
         "depth": row.depth + 1,
     }
     return place, row.player_id, containers.tags_of(connection, parent.id)
+
+
+def _is_kept_open(connection: Connection, parent: Parent, row: Any) -> bool:
+    """True if a live child vouches for a parent that waits for it: its row is locked, so it cannot end meanwhile."""
+    if parent.through is None or row.status != Status.RUNNING or row.outcome == Status.FAILED:
+        return False
+    child = containers.lock_parent(connection, parent.through)
+    return child is not None and Status(child.status) not in TERMINAL
 
 
 def _refuse_unless_running(parent: Parent, row: Any) -> None:
