@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lifecycle.errors import CorruptRow, ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
 from lifecycle.store.forks import close_at_fork, no_fork
@@ -23,7 +24,8 @@ class Database:
     """A database by its URL; safe to hold across a fork and between threads.
 
     `begin()` is a write transaction, `read()` one snapshot after another; `around` is entered for each.
-    Raises StoreUnreachable, SchemaMissing or StoreError, never a driver's own error.
+    Raises StoreUnreachable, SchemaMissing or StoreError, never a driver's own error; only SQLAlchemy's IntegrityError
+    is left as it is.
     """
 
     def __init__(
@@ -109,18 +111,24 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except IntegrityError:
+            raise  # a row that the schema refuses: its writer knows what that means
+        except PoolTimeout as error:
+            raise StoreUnreachable(f"the database {self._where()} has no connection free for this process") from error
         except DBAPIError as error:
             raise self._in_words(error) from error
         except json.JSONDecodeError as error:  # SQLite keeps JSON as text, and hands can write any
             raise CorruptRow(f"the database holds JSON that is none: {error.doc[:40]!r}") from error
 
     def _needs_migrating(self) -> str:
-        where = self.url.render_as_string(hide_password=True)
-        return f"the database {where} lacks this version's tables; run: celery -A <app> container migrate"
+        return f"the database {self._where()} lacks this version's tables; run: celery -A <app> container migrate"
+
+    def _where(self) -> str:
+        return self.url.render_as_string(hide_password=True)
 
     def _in_words(self, error: DBAPIError) -> Exception:
         """The driver's error as one line that says what to do."""
-        where = self.url.render_as_string(hide_password=True)
+        where = self._where()
         cause = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         if "no such table" in cause or "no such column" in cause or type(error.orig).__name__ in MISSING:
             return SchemaMissing(self._needs_migrating())
