@@ -1,12 +1,11 @@
 """How an execution ended, before the database says what that makes of its container."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.domain.policy import EXIT_COMPLETED, EXIT_FAILED, EXIT_STOPPED, STOPPED_BY_USER
 from lifecycle.domain.status import Status
-from lifecycle.domain.text import clean
+from lifecycle.domain.text import as_result, clean
 
 MAX_MESSAGE = 2_000  # characters of an error kept on the row; the logs have it whole
 
@@ -23,7 +22,7 @@ class Ending:
 
 def completed(result: Any = None, message: str | None = None) -> Ending:
     """The body returned; what JSON cannot hold is kept as text."""
-    return Ending(Status.COMPLETED, EXIT_COMPLETED, message, _as_result(result))
+    return Ending(Status.COMPLETED, EXIT_COMPLETED, message, as_result(result))
 
 
 def failed(error: BaseException | str) -> Ending:
@@ -35,10 +34,3 @@ def failed(error: BaseException | str) -> Ending:
 def stopped() -> Ending:
     """A stop was raised in the body; the row knows the message that goes with it."""
     return Ending(Status.STOPPED, EXIT_STOPPED, STOPPED_BY_USER)
-
-
-def _as_result(value: Any) -> Any:
-    try:
-        return json.loads(clean(json.dumps(value, allow_nan=False)).replace("\\u0000", ""))
-    except (TypeError, ValueError, RecursionError):
-        return clean(repr(value))

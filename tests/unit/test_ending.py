@@ -19,6 +19,7 @@ def test_an_error_is_code_1_and_names_itself():
 
 def test_an_error_fits_its_row():
     assert failed("a\x00b").exit_message == "ab"  # PostgreSQL takes no NUL in text
+    assert failed(OSError("no file \udcff")).exit_message == r"OSError: no file \udcff"
     assert len(failed("x" * 10_000).exit_message) == MAX_MESSAGE
 
 
