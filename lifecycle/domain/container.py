@@ -123,8 +123,9 @@ class Container:
 
 def check_id(text: str) -> None:
     """Raises InvalidArgument for an id that could not be kept, shown or typed."""
-    if not text or len(text.encode("utf-8", "replace")) > MAX_ID or not text.isprintable():
-        raise InvalidArgument(f"a container id is 1 to {MAX_ID} bytes of printable text, not {text[:40]!r}")
+    is_text = isinstance(text, str) and text.isprintable()
+    if not is_text or not 0 < len(text.encode()) <= MAX_ID:
+        raise InvalidArgument(f"a container id is 1 to {MAX_ID} bytes of printable text, not {str(text)[:40]!r}")
 
 
 def new_id(container_type: str, resources: Iterable[str] = ()) -> str:

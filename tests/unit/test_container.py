@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from lifecycle.domain.container import MAX_ID, Container, new_id
+from lifecycle.domain.container import MAX_ID, Container, check_id, new_id
 from lifecycle.domain.status import Status
+from lifecycle.errors import InvalidArgument
 
 AT = datetime(2025, 11, 24, 16, 23, 46, 5000, tzinfo=UTC)
 GIVEN = {
@@ -122,3 +123,18 @@ def test_an_id_fits_its_column_and_every_shell(container_type, resource):
     made = new_id(container_type, [resource])
     assert len(made) <= MAX_ID
     assert re.fullmatch(r"[A-Za-z0-9.-]+", made)
+    check_id(made)
+
+
+@pytest.mark.parametrize("text", ["a", "worker 1", "größe-∞", "x" * 255, "é" * 127])
+def test_what_can_be_an_id(text):
+    check_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", None, 5, "x" * 256, "é" * 128, "a\x00b", "a\nb", "a\x7f", "\x1b[31m", "\udcff", "a\u2028b"]
+)
+def test_what_cannot_be_an_id_is_said_in_one_line(text):
+    with pytest.raises(InvalidArgument, match="a container id is 1 to 255 bytes of printable text") as refusal:
+        check_id(text)
+    assert str(refusal.value).isprintable()
