@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lifecycle.errors import StoreError, StoreUnreachable
+from lifecycle.domain.container import Container
+from lifecycle.domain.text import clean
+from lifecycle.errors import StoreUnreachable
 from lifecycle.runtime.execution import current_execution
 from lifecycle.settings import Settings
 from lifecycle.store import logs
@@ -54,8 +56,11 @@ class ContainerLogs(logging.Handler):
         execution = current_execution()
         if execution is None or record.name.startswith(("lifecycle.", "sqlalchemy", "celery.", "kombu", "amqp")):
             return
-        container, text = execution.container, self._text(record)
-        key = (container.id, container.epoch, record.levelname, record.name, text)
+        try:
+            key = self._key(execution.container, record)
+        except Exception:  # noqa: BLE001 - as the standard handlers: arguments that do not fit never reach a body
+            self.handleError(record)
+            return
         with self._guard:
             line = self._lines.get(key)
             if line is not None and time.monotonic() - line.since < self._settings.log_fold:
@@ -65,7 +70,7 @@ class ContainerLogs(logging.Handler):
                 self._unwritten.append(self._lines[key])
 
     def flush(self) -> None:
-        """Write what is buffered; a database that is away keeps it in the buffer and never reaches a body."""
+        """Write what is buffered, and never raise; a database that is away keeps it in the buffer."""
         with self._writing:
             with self._guard:
                 new, self._unwritten = self._unwritten, []
@@ -76,7 +81,9 @@ class ContainerLogs(logging.Handler):
                 with self._guard:
                     self._unwritten = [*new, *self._unwritten][:MAX_LINES]
                 log.warning("logs not written yet lines=%d error=%s", len(new), error)
-            except StoreError as error:  # as when a container was pruned meanwhile
+            except Exception as error:  # noqa: BLE001 - as when a container was pruned meanwhile
+                with self._guard:
+                    self._lines.clear()
                 log.warning("logs dropped lines=%d error=%s", len(new), error)
 
     def _write(self, new: list[_Line], counts: dict[int, int]) -> None:
@@ -94,11 +101,12 @@ class ContainerLogs(logging.Handler):
             young = time.monotonic() - self._settings.log_fold
             self._lines = {key: line for key, line in self._lines.items() if line.since > young or line.again}
 
-    def _text(self, record: logging.LogRecord) -> str:
+    def _key(self, container: Container, record: logging.LogRecord) -> Key:
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
-        return text.replace("\x00", "")[:MAX_TEXT]
+        text = clean(text[:MAX_TEXT])[:MAX_TEXT]
+        return container.id, container.epoch, clean(record.levelname), clean(record.name), text
 
     def _keep(self) -> None:
         while not self._over.wait(self._settings.log_flush):
