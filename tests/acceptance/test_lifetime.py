@@ -126,7 +126,7 @@ def test_what_a_plain_task_spawns_belongs_to_the_container_that_sent_it(scene):
 def test_a_duplicate_message_loses(scene):
     container = scene.run(scene.plan("worker-1", seconds=3.0))
     with scene.lifecycle.database.read() as connection:
-        message = store.message(connection, container.id)
+        message = store.messages(connection, [container.id])[container.id]
     for _ in range(3):
         scene.lifecycle.doorbell.publish(container.id, message)
     row = scene.ended("worker-1")
