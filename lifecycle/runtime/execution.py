@@ -51,6 +51,11 @@ class Execution:
         self._stop.set()
 
     @property
+    def key(self) -> tuple[str, int]:
+        """Which execution of which container: two epochs of one can overlap here."""
+        return self.container.id, self.container.epoch
+
+    @property
     def stop_asked(self) -> bool:
         """True if this execution is to be stopped."""
         if self._stop.is_set():
@@ -64,9 +69,14 @@ class Execution:
         """True if a signal raises its stop, wherever it is; elsewhere a body comes to it, between two calls."""
         return self._page is not None
 
+    @property
+    def _can_meet_a_stop(self) -> bool:
+        """`armed` alone does not say it: a stop raised as the body returned left it true."""
+        return self.armed and not (self.over or self.ended or self._shields)
+
     def meet_stop(self) -> None:
         """Raise ContainerStopped if asked to, unless shielded, over, or already cleaning up after one."""
-        if self.armed and not self._shields and self.stop_asked and not _handling_a_stop():
+        if self._can_meet_a_stop and self.stop_asked and not _handling_a_stop():
             self.raised = True
             raise ContainerStopped(self.container.id)
 
@@ -132,8 +142,10 @@ class _Thread(threading.local):
 
 
 _holder: Holder = _Process()
-running: dict[str, Execution] = {}
-"""Every execution of this process, by container id: what a supervisor in the same process looks at."""
+running: dict[tuple[str, int], Execution] = {}
+"""Every execution of this process, by container id and epoch: what a supervisor in the same process looks at."""
+claiming: dict[int, str] = {}
+"""What each thread is about to claim: its row may name this process already."""
 
 
 def hold_by_thread() -> None:
@@ -147,16 +159,27 @@ def current_execution() -> Execution | None:
     return _holder.execution
 
 
+def begin(container_id: str) -> None:
+    """Say that the calling thread is about to claim a container."""
+    claiming[threading.get_ident()] = container_id
+
+
+def give_way() -> None:
+    """Say that the calling thread claims nothing any more."""
+    claiming.pop(threading.get_ident(), None)
+
+
 def enter(execution: Execution) -> None:
     """Make it the current one."""
     _holder.execution = execution
-    running[execution.container.id] = execution
+    running[execution.key] = execution
+    give_way()
 
 
 def leave() -> None:
     """No container runs here any more."""
     if _holder.execution is not None:
-        running.pop(_holder.execution.container.id, None)
+        running.pop(_holder.execution.key, None)
     _holder.execution = None
 
 

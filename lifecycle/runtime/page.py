@@ -6,6 +6,7 @@ A signal carries no such word, and a child in a signal handler cannot ask a data
 
 import hashlib
 import mmap
+import os
 import struct
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ _TEXT = struct.Struct("<H256s")
 _NODE_AT = 64
 _SLOTS_AT = 512
 _SLOT_SIZE = 512
-_RUN = struct.Struct("<I?H256s")  # epoch, shielded, id
+_RUN = struct.Struct("<II?H256s")  # pid, epoch, shielded, id
+_SHIELDED_AT = 8
 _STOP_AT = 320
 _DIGEST = 8
 
@@ -58,20 +60,20 @@ class Page:
     def begin(self, slot: int, container_id: str, epoch: int = 0) -> None:
         """A child says what it runs: before the claim without an epoch, after it with."""
         text = container_id.encode()
-        _RUN.pack_into(self._memory, _at(slot), epoch, False, len(text), text)
+        _RUN.pack_into(self._memory, _at(slot), os.getpid(), epoch, False, len(text), text)
 
     def shield(self, slot: int, shielded: bool) -> None:
         """A child says that it is inside `shield()`."""
-        self._memory[_at(slot) + 4] = int(shielded)
+        self._memory[_at(slot) + _SHIELDED_AT] = int(shielded)
 
     def clear(self, slot: int) -> None:
         """A child says that it runs nothing."""
-        _RUN.pack_into(self._memory, _at(slot), 0, False, 0, b"")
+        _RUN.pack_into(self._memory, _at(slot), os.getpid(), 0, False, 0, b"")
 
-    def run(self, slot: int) -> Run | None:
-        """What the child of this slot says it runs."""
-        epoch, shielded, length, text = _RUN.unpack_from(self._memory, _at(slot))
-        return Run(text[:length].decode(errors="replace"), epoch, shielded) if length else None
+    def run(self, slot: int, pid: int) -> Run | None:
+        """What this process says it runs; a newborn that has not spoken yet does not answer for a dead one's slot."""
+        by, epoch, shielded, length, text = _RUN.unpack_from(self._memory, _at(slot))
+        return Run(text[:length].decode(errors="replace"), epoch, shielded) if length and by == pid else None
 
     def ask_stop(self, slot: int, container_id: str, epoch: int) -> None:
         """Say which execution the next signal to this slot means."""

@@ -61,13 +61,14 @@ class ChildPool:
 
     def runs(self) -> dict[int, list[Run]]:
         """What each child's slot says."""
-        found = {child.pid: self._page.run(child.slot) for child in self.children()}
+        found = {child.pid: self._page.run(child.slot, child.pid) for child in self.children()}
         return {pid: [run] if run else [] for pid, run in found.items()}
 
     def signal(self, pid: int, run: Run) -> None:
-        """The page says which execution the signal means."""
+        """The page says which execution the signal means; it would kill a child that has not begun one yet."""
         child = self._child(pid)
-        if child is not None:
+        says = None if child is None else self._page.run(child.slot, pid)
+        if child is not None and says is not None and says.container_id == run.container_id:
             self._page.ask_stop(child.slot, run.container_id, run.epoch)
             with suppress(ProcessLookupError):
                 os.kill(pid, STOP_SIGNAL)
@@ -80,7 +81,7 @@ class ChildPool:
         if not process.halt(pid):
             process.resume(pid)  # it may halt later, with another container
             return False
-        says = self._page.run(child.slot)
+        says = self._page.run(child.slot, pid)
         if says is None or (says.container_id, says.epoch) != (run.container_id, run.epoch):
             process.resume(pid)
             return False
@@ -101,14 +102,14 @@ class ThreadPool:
     survives = "it runs in a pool whose executions cannot be killed"
 
     def runs(self) -> dict[int, list[Run]]:
-        """What the register of this process holds."""
-        held = list(executions.running.values())
-        return {os.getpid(): [Run(each.container.id, each.container.epoch) for each in held]}
+        """What the registers of this process hold; first who claims, or one that enters meanwhile would be in none."""
+        claiming = [Run(container_id, 0) for container_id in list(executions.claiming.values())]
+        return {os.getpid(): claiming + [Run(*key) for key in list(executions.running)]}
 
     def signal(self, _pid: int, run: Run) -> None:
         """Ask; the body has to look."""
-        execution = executions.running.get(run.container_id)
-        if execution is not None and execution.container.epoch == run.epoch:
+        execution = executions.running.get((run.container_id, run.epoch))
+        if execution is not None:
             execution.ask_stop()
 
     def kill(self, _pid: int, _run: Run) -> bool:

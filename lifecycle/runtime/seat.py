@@ -5,6 +5,7 @@ import time
 from typing import Protocol
 
 from lifecycle.domain.container import Container
+from lifecycle.runtime import execution as executions
 from lifecycle.runtime import process
 from lifecycle.runtime.execution import Execution
 from lifecycle.runtime.fence import Fence
@@ -91,11 +92,13 @@ class ThreadSeat:
         return self._page.deadline > time.monotonic()
 
     def begin(self, container_id: str) -> None:
-        """The register of executions says it."""
+        """Before the claim, so that a row never names this process while no register knows of the run."""
+        executions.begin(container_id)
 
     def execution(self, container: Container) -> Execution:
         """One of several in this process."""
         return Execution(container)
 
     def clear(self) -> None:
-        """The register of executions says it."""
+        """The calling thread claims nothing; `leave()` says that it runs nothing."""
+        executions.give_way()
