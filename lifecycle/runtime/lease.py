@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from lifecycle.errors import LifecycleError
+from lifecycle.runtime.native import start_thread
 from lifecycle.runtime.page import Page
 from lifecycle.settings import Settings
 from lifecycle.store import nodes
@@ -20,7 +21,8 @@ class Lease:
     def __init__(self, database: Database, page: Page, settings: Settings, on_lost: Callable[[], None]) -> None:
         self._database, self._page, self._settings, self._on_lost = database, page, settings, on_lost
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="lifecycle-lease", daemon=True)
+        self._failing = False
+        self._join: Callable[[float], object] | None = None
 
     def publish(self, since: float) -> None:
         """The lease granted at or after monotonic time `since`: counted from before it was asked for."""
@@ -28,23 +30,35 @@ class Lease:
 
     def start(self) -> None:
         """Renew every heartbeat from now on."""
-        self._thread.start()
+        self._join = start_thread(self._keep, "lifecycle-lease")
 
     def stop(self) -> None:
         """Renew no more."""
         self._over.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=self._settings.heartbeat)
+        if self._join is not None:
+            self._join(self._settings.heartbeat)
 
     def _keep(self) -> None:
+        """Whatever goes wrong, this thread lives: without it every pool child dies at its fence."""
         pause = self._settings.heartbeat
         while not self._over.wait(pause):
             try:
                 self._renew()
-                pause = self._settings.heartbeat
-            except LifecycleError as error:
-                log.warning("lease not renewed node=%s error=%s", self._page.node, error)
+            except Exception as error:  # noqa: BLE001 - said once, and tried again
+                self._see(error)
                 pause = min(1.0, self._settings.heartbeat / 2)
+            else:
+                self._see(None)
+                pause = self._settings.heartbeat
+
+    def _see(self, error: Exception | None) -> None:
+        """Tell once that the lease cannot be renewed, and once that it can again."""
+        if error is not None and not self._failing:
+            unexpected = not isinstance(error, LifecycleError)
+            log.warning("lease not renewed node=%s error=%s", self._page.node, error, exc_info=unexpected)
+        if error is None and self._failing:
+            log.warning("lease renewed again node=%s", self._page.node)
+        self._failing = error is not None
 
     def _renew(self) -> None:
         asked = time.monotonic()

@@ -1,4 +1,4 @@
-"""A node: one start of a Celery worker, with its row, its lease, its supervisor and the page for its pool."""
+"""A node: one start of a Celery worker, with its row, lease, supervisor, dispatcher and the page for its pool."""
 
 import logging
 import os
@@ -12,6 +12,7 @@ from celery.concurrency.prefork import TaskPool
 from celery.concurrency.solo import TaskPool as SoloPool
 
 from lifecycle.runtime import execution as executions
+from lifecycle.runtime.dispatcher import Dispatcher
 from lifecycle.runtime.lease import Lease
 from lifecycle.runtime.page import Page
 from lifecycle.runtime.pool import ChildPool, Pool, ThreadPool
@@ -37,8 +38,9 @@ class Node:
         self._seat: Seat | None = None
         self.page = Page()
         self._lease = Lease(lifecycle.database, self.page, lifecycle.settings, on_lost=self._come_back)
+        self._dispatcher = Dispatcher(lifecycle.database, lifecycle.doorbell, lifecycle.settings)
         self._supervisor = Supervisor(
-            lifecycle.database, lifecycle.doorbell, self.page, lifecycle.settings, self._pool_now
+            lifecycle.database, self.page, lifecycle.settings, self._pool_now, self._dispatcher.revoked
         )
         self._pool: Pool | None = None
 
@@ -54,10 +56,12 @@ class Node:
         self._register()
         self._lease.start()
         self._supervisor.start()
+        self._dispatcher.start()
 
     def stop(self, why: str = NODE_DOWN) -> None:
         """The pool is gone: give up the rows that still name this node, and say that it left."""
         self._supervisor.stop()
+        self._dispatcher.stop()
         self._lease.stop()
         self.page.deadline = 0.0
         leave_node(self._lifecycle.database, self.page.node, why)

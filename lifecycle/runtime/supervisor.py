@@ -6,15 +6,15 @@ The rows are the truth and nodes drive a stop: the caller of `stop` may be gone 
 import logging
 import os
 import select
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from lifecycle.domain.policy import INTERRUPTED_PROCESS_LOST, STOPPED_BY_USER
+from lifecycle.domain.policy import INTERRUPTED_PROCESS_LOST
 from lifecycle.domain.status import Status
 from lifecycle.errors import LifecycleError
 from lifecycle.runtime import process
+from lifecycle.runtime.native import start_thread
 from lifecycle.runtime.page import Page, Run
 from lifecycle.runtime.pool import Pool
 from lifecycle.settings import Settings
@@ -22,8 +22,6 @@ from lifecycle.store import nodes, runs
 from lifecycle.store.engine import Database
 from lifecycle.store.nodes import Held
 from lifecycle.store.runs import Moved
-from lifecycle.trees.dispatch import dispatch, redispatch
-from lifecycle.trees.doorbell import Doorbell
 from lifecycle.trees.end import lose
 from lifecycle.trees.sweep import sweep_expired, sweep_nodes, sweep_unsettled
 
@@ -32,13 +30,21 @@ Key = tuple[int, str, int]  # pid, container, epoch
 
 
 class Supervisor:
-    """One thread of a node's main process."""
+    """One thread of a node's main process; it waits for nothing but the database.
+
+    tell_revoked: takes the ids of what ended STOPPED, and returns at once.
+    """
 
     def __init__(
-        self, database: Database, doorbell: Doorbell, page: Page, settings: Settings, pool: Callable[[], Pool | None]
+        self,
+        database: Database,
+        page: Page,
+        settings: Settings,
+        pool: Callable[[], Pool | None],
+        tell_revoked: Callable[[Sequence[str]], None],
     ) -> None:
-        self._database, self._doorbell, self._page, self._settings = database, doorbell, page, settings
-        self._find_pool = pool
+        self._database, self._page, self._settings = database, page, settings
+        self._find_pool, self._revoked = pool, tell_revoked
         self._over = False
         self._listen, self._bell = os.pipe()
         os.set_blocking(self._bell, False)
@@ -47,23 +53,22 @@ class Supervisor:
         self._told_of: set[int] = set()  # pidfds that woke us once: a dead child stays listed until the pool reaps it
         self._signalled: set[Key] = set()
         self._killed: set[Key] = set()
-        self._not_run: set[Key] = set()
+        self._not_run: dict[Key, float] = {}  # since when a look has not seen the run
         self._strays: dict[Key, float] = {}
         self._blind = False
         self._next_pass = 0.0
-        self._next_redispatch = 0.0
-        self._thread = threading.Thread(target=self._watch, name="lifecycle-supervisor", daemon=True)
+        self._join: Callable[[float], object] | None = None
 
     def start(self) -> None:
         """Begin to look."""
-        self._thread.start()
+        self._join = start_thread(self._watch, "lifecycle-supervisor")
 
     def stop(self) -> None:
         """Look no more."""
         self._over = True
         self.look_now()
-        if self._thread.is_alive():
-            self._thread.join(timeout=self._settings.supervise_every + 1)
+        if self._join is not None:
+            self._join(self._settings.supervise_every + 1)
 
     def look_now(self) -> None:
         """Ring; from any thread, and from a pool child that inherited the pipe."""
@@ -147,16 +152,16 @@ class Supervisor:
                     self._pidfds[pid] = os.pidfd_open(pid)
 
     def _end_lost(self, rows: list[Held], after: dict[int, list[Run]]) -> list[Moved]:
-        """Rows that name this node but whose process is gone, or runs something else at two looks in a row."""
+        """Rows that name this node but whose process is gone, or runs something else at each look of a pass's time."""
         changed: list[Moved] = []
-        unsure: set[Key] = set()
+        unsure: dict[Key, float] = {}
         for row in self._mine(rows):
             key = _key(row)
             if process.is_alive(row.pid, row.pid_started):
                 if _is_run(row, after):
                     continue
-                if key not in self._not_run:
-                    unsure.add(key)
+                since = unsure[key] = self._not_run.get(key, time.monotonic())
+                if time.monotonic() - since < self._settings.supervise_every:
                     continue
             killed = key in self._killed
             changed += lose(
@@ -232,14 +237,10 @@ class Supervisor:
         return row.is_live and row.epoch == run.epoch and row.node == self._page.node
 
     def _pass(self) -> bool:
-        """What every node does each second for all: dispatch what is due, take over from dead nodes, settle."""
+        """What every node does each second for all: take over from dead nodes, settle, end what expired."""
         if time.monotonic() < self._next_pass:
             return False
         self._next_pass = time.monotonic() + self._settings.supervise_every
-        dispatch(self._database, self._doorbell)
-        if time.monotonic() >= self._next_redispatch:
-            self._next_redispatch = time.monotonic() + self._settings.redispatch / 6
-            redispatch(self._database, self._doorbell, after=self._settings.redispatch)
         changed = sweep_nodes(self._database) + sweep_unsettled(self._database) + sweep_expired(self._database)
         self._tell_revoked(changed)
         return bool(changed)
@@ -248,7 +249,9 @@ class Supervisor:
         return [row for row in rows if row.is_live and row.node == self._page.node]
 
     def _tell_revoked(self, changed: list[Moved]) -> None:
-        self._doorbell.revoked([moved.id for moved in changed if moved.status is Status.STOPPED], STOPPED_BY_USER)
+        stopped = [moved.id for moved in changed if moved.status is Status.STOPPED]
+        if stopped:
+            self._revoked(stopped)
 
 
 def _key(row: Held) -> Key:

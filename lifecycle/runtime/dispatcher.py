@@ -1,0 +1,104 @@
+"""A node's dispatcher: all that waits for a broker or for Celery's results, so that its supervisor never does."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from lifecycle.domain.policy import STOPPED_BY_USER
+from lifecycle.errors import LifecycleError
+from lifecycle.runtime.native import native, start_thread
+from lifecycle.settings import Settings
+from lifecycle.store.engine import Database
+from lifecycle.trees.dispatch import dispatch, redispatch
+from lifecycle.trees.doorbell import Doorbell
+
+log = logging.getLogger("lifecycle.dispatcher")
+
+
+class Reachable(Doorbell, Protocol):
+    """A doorbell that can be tried first."""
+
+    def reach(self) -> None:
+        """Raise at once if the broker is away."""
+        ...
+
+
+class Dispatcher:
+    """One thread of a node's main process: publishes what is due, tells Celery what ended STOPPED."""
+
+    def __init__(self, database: Database, doorbell: Reachable, settings: Settings) -> None:
+        self._database, self._doorbell, self._settings = database, doorbell, settings
+        self._over = False
+        self._blind = False
+        self._stopped: SimpleQueue[Sequence[str]] = native("queue", "SimpleQueue")()  # gevent's wakes no other thread
+        self._next_redispatch = 0.0
+        self._join: Callable[[float], object] | None = None
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._join = start_thread(self._work, "lifecycle-dispatcher")
+
+    def stop(self) -> None:
+        """Publish no more; what ended until now is told, if Celery's results can be reached soon."""
+        self._over = True
+        self.revoked(())
+        if self._join is not None:
+            self._join(self._settings.supervise_every + 1)
+
+    def revoked(self, container_ids: Sequence[str]) -> None:
+        """From any thread, at once: these ended STOPPED, Celery is to hear of it."""
+        self._stopped.put(container_ids)
+
+    def _work(self) -> None:
+        while not self._over:
+            try:
+                self._pass()
+            except LifecycleError as error:
+                self._see(error)
+            except Exception:
+                log.exception("dispatcher failed, goes on")
+            self._listen()
+
+    def _pass(self) -> None:
+        """Publish what is due; without a broker the rows stay due, and no message is taken to be sent."""
+        try:
+            self._doorbell.reach()
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+            self._see(error)
+            return
+        dispatch(self._database, self._doorbell)
+        if time.monotonic() >= self._next_redispatch:
+            self._next_redispatch = time.monotonic() + self._settings.redispatch / 6
+            redispatch(self._database, self._doorbell, after=self._settings.redispatch)
+        self._see(None)
+
+    def _see(self, error: Exception | None) -> None:
+        """Tell once that nothing can be dispatched, and once that it can again."""
+        if error is not None and not self._blind:
+            log.warning("dispatcher waits error=%s", error)
+        if error is None and self._blind:
+            log.warning("dispatcher goes on")
+        self._blind = error is not None
+
+    def _listen(self) -> None:
+        """Until the next pass: hand on what ended STOPPED."""
+        end = time.monotonic() + self._settings.supervise_every
+        while (left := end - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._tell(list(self._stopped.get(timeout=left)))
+            if self._over:
+                return
+
+    def _tell(self, ended: list[str]) -> None:
+        """With all that waits behind it: where results cannot be reached, one wait is enough."""
+        with suppress(Empty):
+            while True:
+                ended += self._stopped.get_nowait()
+        try:
+            if ended:
+                self._doorbell.revoked(ended, STOPPED_BY_USER)
+        except Exception:
+            log.exception("results not marked revoked containers=%d", len(ended))
