@@ -236,6 +236,15 @@ def reading():
         lifecycle.find(limit=5)
 
 
+@container_task("BLOCKING")
+def blocking(seconds):
+    """Computes, and lets no greenlet run meanwhile."""
+    note("tick")
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
 @app.task(name="pipelines.plain")
 def plain(container_id):
     """No container itself: what it starts belongs to whoever sent it."""
