@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -339,15 +340,15 @@ def test_a_stop_goes_on_when_its_caller_is_killed(scene):
 @pytest.mark.postgres
 @pytest.mark.parametrize("turn", range(10))
 def test_workers_that_are_being_spawned_do_not_escape(postgres_scene, turn):
-    """Ten a spawner, all at once, and the stop falls into the middle of it."""
+    """Thirty a spawner, all at once, and the stop falls into the middle of it."""
     scene = postgres_scene
-    scene.start(scene.plan("coord-123", *(scene.plan(f"spawner-{n}", kind="SPAWNER", count=10) for n in range(3))))
+    scene.start(scene.plan("coord-123", *(scene.plan(f"spawner-{n}", kind="SPAWNER", count=30) for n in range(3))))
     eventually("some spawned", lambda: len(scene.rows()) > 4 + 2 * turn)
     report = scene.stop("coord-123", grace=10)
     rows = scene.rows()
     assert {row.status for row in rows} == {"STOPPED"}
     assert len(report.stopped) == len(rows) > 4
-    assert len([row for row in rows if row.depth == 2]) < 30, "the stop came too late to test anything"
+    assert len([row for row in rows if row.depth == 2]) < 90, "the stop came too late to test anything"
     about = ticks_of(rows, scene)
     assert quick_one(scene).status == "COMPLETED"
     assert ticks_of(rows, scene) == about, "something ticks after the stop"
@@ -377,6 +378,26 @@ def test_without_a_broker_a_stop_is_done_through_the_database(brokerless_scene, 
     assert took < 2 + 5 + 3
     assert scene.stop("queued").stopped == ("queued",)
     assert resting.refresh().status == "STOPPED"
+
+
+def test_without_a_broker_nothing_that_is_due_keeps_a_node_from_killing(brokerless_scene):
+    """Forty messages that cannot be sent, and as many that tell Celery of what ended: none of them is waited for."""
+    scene, broker = brokerless_scene
+    later = [scene.plan(f"later-{n}") for n in range(40)]
+    for plan in later:
+        plan["options"]["countdown"] = 4
+    scene.start(scene.plan("coord-123", scene.plan("worker-1", kind="STUBBORN"), *later))
+    eventually("all spawned", lambda: scene.marks("coord-123", "spawned") and scene.ticks("worker-1"))
+    broker.stop()
+    eventually(
+        "all due", lambda: (row := scene.get("later-39")).wake_at < datetime.now(UTC) and row.status == "PENDING"
+    )
+    time.sleep(1)
+    began = time.time()
+    scene.stop("coord-123", grace=1, wait=False)
+    row = scene.ended("coord-123")
+    assert scene.ticks("worker-1")[-1]["at"] - began < 1 + 2, "its deadline, a look, and one for a loaded machine"
+    assert row.stopped_at.timestamp() - began < 1 + 5
 
 
 def test_a_stop_with_its_node_killed_ends_when_the_lease_has_run_out(nervous_scene, record_property):
