@@ -38,7 +38,9 @@ def world(tmp_path_factory, sqlite_template, valkey):
 
 
 def ended(world, container_id):
-    return eventually(f"{container_id} over", lambda: row if (row := world.lifecycle.get(container_id)).is_ended else None)
+    return eventually(
+        f"{container_id} over", lambda: row if (row := world.lifecycle.get(container_id)).is_ended else None
+    )
 
 
 def test_steps_of_a_chain_go_on_after_the_body_that_started_it(world):
