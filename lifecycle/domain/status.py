@@ -1,5 +1,6 @@
 """The status machine of a container, written once, as data (design, section 3)."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from lifecycle.errors import InvalidArgument
@@ -32,11 +33,12 @@ LIVE = frozenset(Status) - TERMINAL
 ACTIVE = (Status.RUNNING, Status.INTERRUPTED)  # what `list` shows by default (seed 000, issue 2)
 
 
-def parse_statuses(text: str) -> tuple[Status, ...]:
-    """Read `"failed, STOPPED"` in any case; raises InvalidArgument that names the legal words."""
-    names = [name.strip().upper() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in Status.__members__]
-    if unknown or not names:
-        wrong = ", ".join(unknown) or repr(text)
+def parse_statuses(given: str | Iterable[str]) -> tuple[Status, ...]:
+    """Read `"failed, STOPPED"` or several words, in any case; raises InvalidArgument that names the legal ones."""
+    words = [word for word in given.split(",") if word.strip()] if isinstance(given, str) else list(given)
+    names = [str(word).strip().upper() for word in words]
+    unknown = [name or repr(name) for name in names if name not in Status.__members__]
+    if unknown or (isinstance(given, str) and not names):
+        wrong = ", ".join(unknown) or repr(given)
         raise InvalidArgument(f"unknown status {wrong}; choose from {', '.join(Status)}")
     return tuple(Status(name) for name in dict.fromkeys(names))

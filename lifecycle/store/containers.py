@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from lifecycle.domain.container import Container
-from lifecycle.domain.status import Status
+from lifecycle.domain.status import Status, parse_statuses
 from lifecycle.errors import AmbiguousId, ContainerExists, ContainerNotFound, CorruptRow, InvalidParent
 from lifecycle.store import transitions
 from lifecycle.store.clock import later, now
@@ -96,13 +96,13 @@ def resolve(connection: sa.Connection, part: str, player_id: int | None = None) 
 def find(
     connection: sa.Connection,
     *,
-    status: Iterable[Status] | None = None,
+    status: str | Iterable[str] | None = None,
     player_id: int | None = None,
     tags: Mapping[str, str] | None = None,
     container_type: str | None = None,
     limit: int | None = 100,
 ) -> list[Container]:
-    """Containers that fit every filter given, newest first."""
+    """Containers that fit every filter given, newest first; raises InvalidArgument for an unknown status."""
     query = sa.select(*COLUMNS).where(*_filters(status, player_id, tags, container_type))
     rows = connection.execute(query.order_by(containers.c.created_at.desc(), containers.c.id).limit(limit)).all()
     return with_tags(connection, rows)
@@ -168,7 +168,7 @@ def messages(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[st
 
 
 def _filters(
-    status: Iterable[Status] | None,
+    status: str | Iterable[str] | None,
     player_id: int | None,
     tags: Mapping[str, str] | None,
     container_type: str | None,
@@ -176,7 +176,7 @@ def _filters(
     c, t = containers.c, container_tags.c
     filters: list[sa.ColumnElement[bool]] = []
     if status is not None:
-        filters.append(c.status.in_([s.value for s in status]))
+        filters.append(c.status.in_([each.value for each in parse_statuses(status)]))
     if player_id is not None:
         filters.append(c.player_id == player_id)
     if container_type is not None:

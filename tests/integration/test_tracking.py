@@ -13,6 +13,7 @@ from lifecycle.errors import (
     ContainerNotFound,
     ContainerStopped,
     ExecutionSuperseded,
+    InvalidArgument,
     InvalidParent,
     LifecycleError,
     PlayerMismatch,
@@ -193,6 +194,20 @@ def test_containers_are_found_by_every_filter_at_once(grove):
     with grove.database.read() as connection:
         assert [found.id for found in containers.find(connection, status=[Status.RUNNING], **wanted)] == ["a"]
         assert containers.count_by_status(connection, **wanted)["PENDING"] == 1
+
+
+@pytest.mark.parametrize("given", ["pending", ["PENDING"], ("Pending", Status.FAILED), {Status.PENDING}])
+def test_containers_are_found_by_a_status_in_plain_words(grove, given):
+    grove.spawn("worker-1")
+    grove.run("worker-2")
+    with grove.database.read() as connection:
+        assert [each.id for each in containers.find(connection, status=given)] == ["worker-1"]
+        assert containers.find(connection, status=[]) == []
+
+
+def test_an_unknown_status_finds_nothing_but_an_error(grove):
+    with grove.database.read() as connection, pytest.raises(InvalidArgument, match="unknown status DONE;"):
+        containers.find(connection, status=["done"])
 
 
 def test_another_players_container_is_not_found(grove):

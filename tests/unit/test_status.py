@@ -80,3 +80,23 @@ def test_an_unknown_status_is_named_with_the_legal_ones(text, named):
 def test_no_status_is_not_all_of_them(text):
     with pytest.raises(InvalidArgument, match="unknown status"):
         parse_statuses(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["running"], ("RUNNING",)),
+        ((Status.FAILED, "Stopped", "FAILED"), ("FAILED", "STOPPED")),
+        (iter(ACTIVE), ACTIVE),
+        ((), ()),
+    ],
+)
+def test_statuses_are_read_one_a_word_too(given, meant):
+    assert parse_statuses(given) == meant
+    assert all(isinstance(status, Status) for status in parse_statuses(meant))
+
+
+@pytest.mark.parametrize(("given", "named"), [(["DONE"], "DONE;"), (["RUNNING", ""], "'';"), ([None], "NONE;")])
+def test_an_unknown_word_is_named(given, named):
+    with pytest.raises(InvalidArgument, match=f"unknown status {named}"):
+        parse_statuses(given)
