@@ -114,21 +114,18 @@ class Database:
         except IntegrityError:
             raise  # a row that the schema refuses: its writer knows what that means
         except PoolTimeout as error:
-            raise StoreUnreachable(f"the database {self._where()} has no connection free for this process") from error
+            raise StoreUnreachable(f"the database {shown(self.url)} has no connection free for this process") from error
         except DBAPIError as error:
             raise self._in_words(error) from error
         except json.JSONDecodeError as error:  # SQLite keeps JSON as text, and hands can write any
             raise CorruptRow(f"the database holds JSON that is none: {error.doc[:40]!r}") from error
 
     def _needs_migrating(self) -> str:
-        return f"the database {self._where()} lacks this version's tables; run: celery -A <app> container migrate"
-
-    def _where(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return f"the database {shown(self.url)} lacks this version's tables; run: celery -A <app> container migrate"
 
     def _in_words(self, error: DBAPIError) -> Exception:
         """The driver's error as one line that says what to do."""
-        where = self._where()
+        where = shown(self.url)
         cause = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         if "no such table" in cause or "no such column" in cause or type(error.orig).__name__ in MISSING:
             return SchemaMissing(self._needs_migrating())
@@ -157,6 +154,11 @@ def parse_url(url: str) -> sa.URL:
     if backend not in {"sqlite", "postgresql"}:
         raise ImpossibleSettings(f"lifecycle_database_url names {backend!r}; PostgreSQL and SQLite are supported")
     return parsed
+
+
+def shown(url: sa.URL) -> str:
+    """A URL for people: without its password and its query, which may hold another."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from lifecycle.errors import SchemaMissing, StoreError
-from lifecycle.store.engine import Database
+from lifecycle.store.engine import Database, shown
 from lifecycle.store.tables import VERSION_TABLE, metadata
 
 MIGRATE = "run: celery -A <app> container migrate"
@@ -45,10 +45,10 @@ def check(database: Database) -> str | None:
     if found == head():
         return None
     if found is None:
-        raise SchemaMissing(f"the database {_where(database)} has no tables yet; {MIGRATE}")
+        raise SchemaMissing(f"the database {shown(database.url)} has no tables yet; {MIGRATE}")
     if found in revisions():
-        raise SchemaMissing(f"the database {_where(database)} is at revision {found}, not {head()}; {MIGRATE}")
-    return f"the database {_where(database)} is at revision {found}, newer than this version, which knows {head()}"
+        raise SchemaMissing(f"the database {shown(database.url)} is at revision {found}, not {head()}; {MIGRATE}")
+    return f"the database {shown(database.url)} is at revision {found}, newer than this version, which knows {head()}"
 
 
 def current(database: Database) -> str | None:
@@ -133,7 +133,7 @@ def _refuse_strangers(database: Database, connection: sa.Connection) -> None:
     taken = [name for name in metadata.tables if inspector.has_table(name)]
     if taken:
         raise StoreError(
-            f"the database {_where(database)} has tables of other software named {', '.join(sorted(taken))};"
+            f"the database {shown(database.url)} has tables of other software named {', '.join(sorted(taken))};"
             " give containers a database or a schema of their own"
         )
 
@@ -150,9 +150,5 @@ def _run(database: Database, connection: sa.Connection, direction: str, revision
     try:
         getattr(command, direction)(config, revision)
     except CommandError as error:
-        raise StoreError(f"the database {_where(database)} stays as it is: {error}") from error
+        raise StoreError(f"the database {shown(database.url)} stays as it is: {error}") from error
     return applied
-
-
-def _where(database: Database) -> str:
-    return database.url.render_as_string(hide_password=True)

@@ -3,8 +3,11 @@
 from contextlib import ExitStack
 
 import pytest
+import sqlalchemy as sa
 
-from lifecycle.errors import StoreUnreachable
+from lifecycle.errors import SchemaMissing, StoreError, StoreUnreachable
+from lifecycle.store import schema
+from lifecycle.store.engine import Database
 
 
 def test_a_process_without_a_free_connection_hears_so(database):
@@ -17,3 +20,28 @@ def open_all(database):
     with ExitStack() as held:
         for _ in range(50):
             held.enter_context(database.read())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://127.0.0.1:1/fleet?user=u&password=s3cret",
+        "postgresql://u:s3cret@127.0.0.1:1/fleet?sslpassword=s3cret",
+    ],
+)
+def test_no_error_tells_a_password(url):
+    with pytest.raises(StoreUnreachable, match="1/fleet cannot be used") as refusal:
+        schema.check(Database(url))
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_no_error_over_a_reached_database_tells_a_password(database_url):
+    separator = "&" if "?" in database_url else "?"
+    option = "timeout=77" if database_url.startswith("sqlite") else "sslpassword=77"
+    database = Database(f"{database_url}{separator}{option}")
+    with pytest.raises(SchemaMissing) as missing:
+        schema.check(database)
+    with pytest.raises(StoreError) as refused, database.read() as connection:
+        connection.execute(sa.text("SELECT no_such_function()"))
+    database.dispose()
+    assert not any(option in str(each.value) for each in (missing, refused))
