@@ -6,15 +6,17 @@ believe that it held it itself, and find the database locked for ever.
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 PATIENCE = 10.0  # seconds a fork waits for other threads' transactions
-_free = threading.Condition()
-_open = 0
-_own = threading.local()
+TICK = 0.001  # seconds between two looks while one waits for the other
+_one_fork = threading.RLock()
+_forking: int | None = None  # the thread that forks
+_open: dict[object, int] = {}  # a token for each open block: the thread it is open in
 
 
 class Inheritable(Protocol):
@@ -35,28 +37,56 @@ def close_at_fork(database: Inheritable) -> None:
 
 @contextmanager
 def no_fork() -> Iterator[None]:
-    """Other threads that fork wait for the end of this block."""
-    _step(+1)
+    """Other threads that fork wait for the end of this block.
+
+    Without a lock, and left in one step: a signal handler may raise anywhere in here, and a lock would stay taken.
+    """
+    token = object()
     try:
+        _enter(token, threading.get_ident())
         yield
     finally:
-        _step(-1)
+        _open.pop(token, None)
 
 
-def _step(by: int) -> None:
-    global _open  # noqa: PLW0603 - one count a process, as there is one fork
-    with _free:
-        _open += by
-        _own.open = getattr(_own, "open", 0) + by
-        _free.notify_all()
+def _enter(token: object, me: int) -> None:
+    """Say so first, then look for a fork, which says so first and then looks for us: one of the two gives way."""
+    is_inner = me in list(_open.values())  # the fork waits for the outer block already
+    _open[token] = me
+    while _forking not in (None, me) and not is_inner:
+        _open.pop(token, None)
+        time.sleep(TICK)
+        _open[token] = me
+
+
+def _others() -> list[object]:
+    """The blocks open in other threads, copied: they may be left meanwhile."""
+    return [token for token, thread in list(_open.items()) if thread != threading.get_ident()]
 
 
 def _before() -> None:
-    _free.acquire()
-    _free.wait_for(lambda: _open <= getattr(_own, "open", 0), PATIENCE)
+    global _forking  # noqa: PLW0603 - one fork at a time
+    _one_fork.acquire()
+    _forking = threading.get_ident()
+    patient_until = time.monotonic() + PATIENCE
+    while _others() and time.monotonic() < patient_until:
+        time.sleep(TICK)
     if not _open:
         for database in list(_all):
             database.dispose()
 
 
-os.register_at_fork(before=_before, after_in_parent=_free.release, after_in_child=_free.release)
+def _after() -> None:
+    global _forking  # noqa: PLW0603 - see above
+    _forking = None
+    _one_fork.release()
+
+
+def _in_child() -> None:
+    """Of all threads only the forking one is here: what was open in the others never ends."""
+    for token in _others():
+        del _open[token]
+    _after()
+
+
+os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_child)

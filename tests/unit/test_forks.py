@@ -1,0 +1,121 @@
+"""A fork and the transactions of other threads."""
+
+import os
+import random
+import signal
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+from lifecycle.store import forks
+
+
+class Interruption(Exception):
+    pass
+
+
+def interrupt(*_):
+    raise Interruption
+
+
+@pytest.fixture
+def opened():
+    """Another thread's open transaction."""
+    there, over = threading.Event(), threading.Event()
+
+    def hold():
+        with forks.no_fork():
+            there.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    there.wait(10)
+    yield over
+    over.set()
+    thread.join()
+
+
+def in_child(call):
+    """What the call said in a forked child: True or not."""
+    pid = os.fork()
+    if not pid:
+        said = False
+        try:
+            said = call()
+        finally:
+            os._exit(0 if said else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def quickly_forked():
+    started = time.monotonic()
+    return in_child(lambda: True) and time.monotonic() - started < forks.PATIENCE
+
+
+def test_a_fork_waits_for_another_threads_transaction(opened):
+    threading.Timer(0.2, opened.set).start()
+    assert in_child(lambda: opened.is_set() and not forks._open)
+
+
+def test_a_transaction_of_another_thread_is_not_open_in_the_child(opened, monkeypatch):
+    monkeypatch.setattr(forks, "PATIENCE", 0.2)
+    assert in_child(lambda: not forks._open and quickly_forked())
+    assert len(forks._open) == 1
+
+
+def test_the_forking_threads_own_transaction_is_open_in_the_child_until_it_leaves(opened, monkeypatch):
+    monkeypatch.setattr(forks, "PATIENCE", 0.2)
+    with forks.no_fork():
+        assert in_child(lambda: len(forks._open) == 1)
+
+
+def test_an_interrupted_block_is_left_wherever_the_signal_came():
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        hits = sum(interrupted() for _ in range(3_000))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert hits > 100
+    assert not forks._open
+    thread = threading.Thread(target=enter_and_leave, daemon=True)  # no lock stayed taken
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_an_inner_block_does_not_wait_for_the_fork_that_waits_for_the_outer_one():
+    there, stopwatch = threading.Event(), time.monotonic()
+
+    def hold():
+        with forks.no_fork():
+            there.set()
+            time.sleep(0.2)
+            enter_and_leave()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    there.wait(10)
+    assert in_child(lambda: not forks._open)
+    thread.join()
+    assert time.monotonic() - stopwatch < 5
+
+
+def enter_and_leave():
+    with forks.no_fork():
+        pass
+
+
+def interrupted():
+    with suppress(Interruption):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 6e-5))
+            for _ in range(50):
+                with forks.no_fork():
+                    pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        return False
+    return True
