@@ -199,7 +199,7 @@ class Supervisor:
     def _give_up(self, row: Held, why: str) -> None:
         """Say so on the row: its parent no longer waits for it, and the stop reports it."""
         with self._database.begin() as connection:
-            noted = runs.give_up(connection, row.id, row.epoch, why)
+            noted = runs.give_up(connection, row.id, row.epoch, why, node=self._page.node)
         if noted:
             log.error(
                 "container not stopped container=%s epoch=%s parent=%s why=%s", row.id, row.epoch, row.parent, why

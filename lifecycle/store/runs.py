@@ -221,9 +221,10 @@ def lose(
     return settle(connection, container_id) or _moved(row)
 
 
-def give_up(connection: sa.Connection, container_id: str, epoch: int, why: str) -> bool:
+def give_up(connection: sa.Connection, container_id: str, epoch: int, why: str, *, node: str) -> bool:
     """Note that a STOPPING execution cannot be ended (threads, unkillable): its parent no longer waits for it."""
-    stuck = sa.and_(c.id == container_id, c.epoch == epoch, c.status == Status.STOPPING.value, c.stop_error.is_(None))
+    mine = sa.and_(c.id == container_id, c.epoch == epoch, c.node == node)
+    stuck = sa.and_(mine, c.status == Status.STOPPING.value, c.stop_error.is_(None))
     return connection.execute(containers.update().where(stuck).values(stop_error=why, updated_at=now())).rowcount == 1
 
 

@@ -101,9 +101,9 @@ class Grove:
         held = self.get(container_id)
         return end.lose(self.database, held.id, held.epoch, **{"node": held.node, "why": "node lost", **how})
 
-    def give_up(self, container_id, why="does not stop"):
+    def give_up(self, container_id, why="does not stop", node=None):
         with self.database.begin() as connection:
-            return runs.give_up(connection, container_id, self.get(container_id).epoch, why)
+            return runs.give_up(connection, container_id, self.get(container_id).epoch, why, node=node or self.node)
 
     def mark(self, container_id, **request):
         """What `stop` does first, and all that a caller does who dies then."""
