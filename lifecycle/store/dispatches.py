@@ -37,7 +37,8 @@ def take_again(connection: sa.Connection, ids: list[str], after: float) -> list[
 def unclaimed(connection: sa.Connection, after: float, limit: int) -> list[Unclaimed]:
     """Rows whose message has been on its way for `after` seconds, doubled with each message sent."""
     other = containers.alias()
-    newest = sa.select(sa.func.max(other.c.dispatched_at)).where(other.c.queue == c.queue, other.c.epoch > 0)
+    claimed = sa.and_(other.c.epoch > 0, sa.not_(startable(other)))  # not one that was only sent once more
+    newest = sa.select(sa.func.max(other.c.dispatched_at)).where(other.c.queue == c.queue, claimed)
     overtaken = newest.correlate(containers).scalar_subquery() >= later(c.dispatched_at, after)
     query = sa.select(c.id, c.queue, sa.func.coalesce(overtaken, sa.false())).where(_unclaimed_for(after))
     return [Unclaimed(row[0], row[1], bool(row[2])) for row in connection.execute(query.limit(limit))]
@@ -45,14 +46,25 @@ def unclaimed(connection: sa.Connection, after: float, limit: int) -> list[Uncla
 
 def expired(connection: sa.Connection, limit: int) -> list[str]:
     """Rows that have never been claimed and may not be any more: their `expires` is past."""
-    late = sa.select(c.id).where(startable(), c.expires_at <= now(), c.epoch == 0)
-    return list(connection.execute(late.limit(limit)).scalars())
+    return list(connection.execute(sa.select(c.id).where(_late()).limit(limit)).scalars())
 
 
-def put_back(connection: sa.Connection, ids: list[str], *, seconds: float) -> None:
-    """Their messages could not be published: due again in `seconds`."""
-    unsent = containers.update().where(c.id.in_(ids), startable())
+def has_expired(connection: sa.Connection, container_id: str) -> bool:
+    """True if the row is one of them now. Who asks holds its lock: a claim may have come between."""
+    return connection.execute(sa.select(c.id).where(c.id == container_id, _late())).first() is not None
+
+
+def put_back(connection: sa.Connection, container_id: str, *, seconds: float) -> None:
+    """Its message could not be published: due again in `seconds`.
+
+    One row a transaction: who waits for a lock and holds none is in nobody's way, not even a mark's.
+    """
+    unsent = containers.update().where(c.id == container_id, startable(), c.dispatched_at.is_not(None))
     connection.execute(unsent.values(dispatched_at=None, wake_at=later(now(), seconds)))
+
+
+def _late() -> sa.ColumnElement[bool]:
+    return sa.and_(startable(), c.expires_at <= now(), c.epoch == 0)
 
 
 def _unclaimed_for(after: float) -> sa.ColumnElement[bool]:

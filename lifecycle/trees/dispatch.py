@@ -41,9 +41,13 @@ def redispatch(database: Database, doorbell: Doorbell, *, after: float) -> int:
 
 
 def put_back(database: Database, container_ids: list[str], *, seconds: float = RETRY) -> None:
-    """Make rows due again whose message could not be published."""
-    with database.begin() as connection:
-        dispatches.put_back(connection, container_ids, seconds=seconds)
+    """Make rows due again whose message could not be published.
+
+    None is skipped because it is locked: that may be a spawn under it, and its message would be missing.
+    """
+    for container_id in container_ids:
+        with database.begin() as connection:
+            dispatches.put_back(connection, container_id, seconds=seconds)
 
 
 def _publish(database: Database, doorbell: Doorbell, due: Iterable[tuple[str, dict[str, Any]]]) -> int:

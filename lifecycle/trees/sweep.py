@@ -44,13 +44,21 @@ def sweep_expired(database: Database) -> list[Moved]:
         late = dispatches.expired(connection, BATCH)
     changed: list[Moved] = []
     for container_id in late:
-        with database.begin() as connection:
-            marks.mark(
-                connection, container_id, by="expires", reason=STOPPED_EXPIRED, grace=None, message=STOPPED_EXPIRED
-            )
-            moved = runs.look(connection, container_id)
-        changed += [moved, *settle(database, moved)]
+        moved = _expire(database, container_id)
+        if moved is not None:
+            changed += [moved, *settle(database, moved)]
     return changed
+
+
+def _expire(database: Database, container_id: str) -> Moved | None:
+    """Locked first, asked again then: a claim that was open at the first look has won."""
+    why = STOPPED_EXPIRED
+    with database.begin() as connection:
+        runs.lock(connection, container_id)
+        if not dispatches.has_expired(connection, container_id):
+            return None
+        marks.mark(connection, container_id, by="expires", reason=why, grace=None, message=why)
+        return runs.look(connection, container_id)
 
 
 def leave_node(database: Database, node: str, why: str) -> list[Moved]:

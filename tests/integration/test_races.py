@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.errors import ContainerExists, ContainerStopped, ExecutionSuperseded, InvalidParent, ResourceHeld
 from lifecycle.store import dispatches, marks, nodes, runs
-from lifecycle.trees import end, spawn, sweep
+from lifecycle.trees import dispatch, end, spawn, sweep
 
 pytestmark = pytest.mark.postgres
 
@@ -537,6 +537,45 @@ def test_two_dispatchers_share_what_is_due(grove, pool):
         assert other.done()
     assert len(mine) == 4
     assert sorted(name for name, _ in mine + other.result()) == [f"due-{n}" for n in range(10)]
+
+
+def test_a_put_back_and_a_mark_do_not_wait_for_each_other(grove, pool):
+    """The mark has the parent and comes for the child; what is put back may lie the other way around."""
+    plant_waiting(grove, "z-coord")
+    grove.plant([child_of("z-coord", "a-worker", node=None, status="PENDING", epoch=0)])
+    grove.edit("z-coord", outcome=None)  # behind its child in the table too
+    with grove.database.begin() as connection:
+        marked = sa.text("UPDATE containers SET status = 'STOPPING' WHERE id = :id")
+        connection.execute(marked, {"id": "z-coord"})
+        putting = beside(pool, grove, dispatch.put_back, grove.database, ["a-worker", "z-coord"])
+        assert not putting.done()
+        connection.execute(marked, {"id": "a-worker"})
+    putting.result(timeout=10)
+    assert statuses(grove) == {"z-coord": "STOPPING", "a-worker": "STOPPING"}
+    assert grove.get("z-coord").wake_at is None
+    end.settle_one(grove.database, "a-worker")
+    end.settle_one(grove.database, "z-coord")
+
+
+def test_a_put_back_under_an_open_spawn_is_not_lost(grove, pool):
+    plant_waiting(grove, "coord-123")
+    grove.edit("coord-123", outcome=None)
+    with grove.database.begin() as connection:
+        spawn.record(connection, grove.birth("worker-1", "coord-123"))
+        putting = beside(pool, grove, partial(dispatch.put_back, grove.database, ["coord-123"], seconds=-1))
+    putting.result(timeout=10)
+    assert [name for name, _ in take_due(grove, 10)] == ["coord-123"]
+
+
+def test_what_is_being_claimed_as_it_expires_runs(grove, pool):
+    grove.spawn("worker-1", expires_in=1.0)
+    with grove.database.begin() as connection:
+        assert runs.claim(connection, "worker-1", node=grove.node, pid=1, pid_started=1)
+        time.sleep(1.1)
+        sweeping = beside(pool, grove, sweep.sweep_expired, grove.database)
+        assert not sweeping.done()
+    assert sweeping.result(timeout=10) == []
+    assert grove.status("worker-1") == "RUNNING"
 
 
 def take_due(grove, limit):

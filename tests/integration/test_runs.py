@@ -1,10 +1,13 @@
 """Executions take a row, give it back and end it; parents are settled: design, section 3, on both databases."""
 
 import pytest
+import sqlalchemy as sa
 
 from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.errors import ExecutionSuperseded
 from lifecycle.store import dispatches, nodes, runs
+from lifecycle.store.clock import later, now
+from lifecycle.store.tables import containers as table
 from lifecycle.trees import end, sweep
 
 BY_USER = "Stopped by user"
@@ -98,7 +101,7 @@ def test_a_stale_execution_writes_nothing(grove):
             end_as(grove, "worker-1", 1, ending)
     with grove.database.begin() as connection:
         assert not runs.rest(connection, "worker-1", 1, seconds=0)
-        assert not runs.give_up(connection, "worker-1", 1, "stuck")
+        assert not runs.give_up(connection, "worker-1", 1, "stuck", node=grove.node)
         assert runs.lose(connection, "worker-1", 1, node=grove.node, why="node lost") is None
         assert runs.lose(connection, "worker-1", 2, node="node-2", why="node lost") is None
     assert (grove.get("worker-1"), grove.changes("worker-1")) == before
@@ -157,6 +160,19 @@ def test_a_stopping_row_does_not_rest(grove):
     assert grove.get("worker-1").node == grove.node
 
 
+def test_an_iteration_is_counted_by_its_own_running_execution(grove):
+    grove.run("worker-1")
+    assert [count(grove, "worker-1", epoch) for epoch in (1, 0, 2)] == [True, False, False]
+    grove.mark("worker-1")
+    assert not count(grove, "worker-1", 1)
+    assert grove.get("worker-1").current_iteration == 1
+
+
+def count(grove, container_id, epoch):
+    with grove.database.begin() as connection:
+        return runs.count_iteration(connection, container_id, epoch)
+
+
 def test_what_is_due_is_dispatched_once(grove):
     grove.run("rests")
     grove.rest("rests", seconds=-1)
@@ -177,8 +193,35 @@ def test_what_could_not_be_published_is_due_again(grove):
         dispatches.take_due(connection, 10)
     grove.stop("stopped")
     with grove.database.begin() as connection:
-        dispatches.put_back(connection, ["waits", "stopped"], seconds=-1)
+        dispatches.put_back(connection, "waits", seconds=-1)
+        dispatches.put_back(connection, "stopped", seconds=-1)
         assert [row[0] for row in dispatches.take_due(connection, 10)] == ["waits"]
+
+
+def test_what_rests_already_is_not_put_back(grove):
+    grove.run("worker-1")
+    grove.rest("worker-1")
+    before = grove.get("worker-1")
+    with grove.database.begin() as connection:
+        dispatches.put_back(connection, "worker-1", seconds=-1)
+    assert grove.get("worker-1") == before
+
+
+@pytest.mark.parametrize(("then", "overtaken"), [("claimed", True), ("ended", True), ("sent again", False)])
+def test_a_message_is_overtaken_by_one_that_was_claimed_only(grove, then, overtaken):
+    """A row that was interrupted and sent once more has an epoch, but its message waits like any other."""
+    grove.spawn("lost", queue="work")
+    grove.run("other", queue="work")
+    if then == "ended":
+        grove.end("other")
+    if then == "sent again":
+        grove.rest("other", seconds=-1)
+        with grove.database.begin() as connection:
+            dispatches.take_due(connection, 10)
+    with grove.database.begin() as connection:
+        sent = sa.select(later(now(), -100)).scalar_subquery()
+        connection.execute(table.update().where(table.c.id == "lost").values(dispatched_at=sent))
+        assert [(each.id, each.overtaken) for each in dispatches.unclaimed(connection, 50, 10)] == [("lost", overtaken)]
 
 
 # End without a stop
@@ -481,6 +524,21 @@ def test_only_a_stopping_run_is_given_up(grove):
     grove.run("worker-1")
     assert not grove.give_up("worker-1")
     assert grove.get("worker-1").stop_error is None
+
+
+def test_a_run_that_has_just_left_is_not_given_up(grove):
+    """Its body is over: it only waits for its child."""
+    stopping_with(grove, ATTACHED)
+    grove.end("coord-123", stopped())
+    assert not grove.give_up("coord-123")
+    assert grove.get("coord-123").stop_error is None
+
+
+def test_only_its_own_node_gives_a_run_up(grove):
+    grove.run("worker-1")
+    grove.mark("worker-1")
+    assert not grove.give_up("worker-1", node="node-2")
+    assert grove.give_up("worker-1")
 
 
 def test_a_given_up_run_that_ends_after_all_is_stopped(grove):
