@@ -2,8 +2,9 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -164,7 +165,9 @@ def shown(url: sa.URL) -> str:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     """WAL, foreign keys, and transactions begun by us: the driver would begin them too late."""
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    with suppress(sqlite3.OperationalError):  # no lock is waited for here; who holds it is turning the file to WAL
+        connection.execute("PRAGMA journal_mode=WAL")
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
