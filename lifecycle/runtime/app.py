@@ -16,7 +16,7 @@ from celery import Celery, current_app
 from lifecycle.domain.container import Container
 from lifecycle.domain.policy import check_seconds
 from lifecycle.domain.report import StopReport
-from lifecycle.domain.status import Status, parse_statuses
+from lifecycle.domain.status import Status
 from lifecycle.errors import (
     ContainerStopped,
     DuplicateType,
@@ -108,10 +108,9 @@ class Lifecycle:
         limit: int | None = 100,
     ) -> list[Container]:
         """Containers that fit every filter given, newest first; raises InvalidArgument for an unknown status."""
-        wanted = parse_statuses(status) if isinstance(status, str) else status
         with self.database.read() as connection:
             found = containers.find(
-                connection, status=wanted, player_id=player_id, tags=tags, container_type=type, limit=limit
+                connection, status=status, player_id=player_id, tags=tags, container_type=type, limit=limit
             )
         return [self.keep(each) for each in found]
 

@@ -140,12 +140,6 @@ def descendants(connection: sa.Connection, container_id: str) -> list[Container]
     return with_tags(connection, connection.execute(query).all())
 
 
-def live_below(connection: sa.Connection, root_ids: Iterable[str]) -> list[Container]:
-    """All live containers of these roots, oldest first: one query for any number of trees."""
-    query = sa.select(*COLUMNS).where(containers.c.root_id.in_(list(root_ids)), live())
-    return with_tags(connection, connection.execute(query.order_by(containers.c.created_at, containers.c.id)).all())
-
-
 def with_tags(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Container]:
     """These rows as containers, their tags read in one query."""
     found: dict[str, dict[str, str]] = {row.id: {} for row in rows}

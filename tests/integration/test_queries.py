@@ -96,7 +96,6 @@ HOT = {
     "rows left unsettled": (runs.unsettled, "idx_containers_live"),
     "rows of a stop": (lambda on: marks.rows_of(on, 1), "idx_transitions_stop"),
     "rest of a stop": (lambda on: marks.unfinished(on, 1), "idx_transitions_stop"),
-    "live rows of a tree": (lambda on: containers.live_below(on, ["coord-123"]), "idx_containers_live"),
     "newest containers": (lambda on: containers.find(on, limit=10), "idx_containers_created"),
 }
 
