@@ -1,8 +1,6 @@
-"""The parts of the commands that need no database: imports, texts, values, trees, tables."""
+"""The parts of the commands that need no database: texts, values, trees, tables."""
 
 import io
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -17,40 +15,6 @@ from lifecycle.cli.text import clean, clean_lines, count, milliseconds, seconds
 from lifecycle.cli.tree import Entry, arrange
 from lifecycle.domain.status import Status
 from lifecycle.errors import ContainerNotFound
-
-PLUG_IN = """
-import sys, time, celery.bin.celery
-for name in [name for name in sys.modules if name.startswith("lifecycle")]:
-    del sys.modules[name]
-before = set(sys.modules)
-start = time.perf_counter()
-from lifecycle.cli import container
-print(time.perf_counter() - start)
-if sys.argv[1:]:
-    container.main(sys.argv[1:], standalone_mode=False)
-print(*sorted(set(sys.modules) - before))
-"""
-
-
-def plug_in(*arguments):
-    ran = subprocess.run([sys.executable, "-c", PLUG_IN, *arguments], capture_output=True, text=True, check=True)
-    first, *_, last = ran.stdout.splitlines()
-    return float(first), set(last.split())
-
-
-def test_the_plug_in_imports_click_only():
-    _, modules = plug_in()
-    assert modules == {"lifecycle", "lifecycle.cli", "lifecycle.cli.group"}
-
-
-def test_the_plug_in_costs_less_than_5_ms():
-    assert min(plug_in()[0] for _ in range(5)) < 0.005
-
-
-def test_the_help_of_the_group_imports_no_verb():
-    _, modules = plug_in("--help")
-    assert not {f"lifecycle.cli.{verb.home.partition(':')[0]}" for verb in VERBS.values()} & modules
-    assert "sqlalchemy" not in modules
 
 
 @pytest.mark.parametrize("name", [name for verb, about in VERBS.items() for name in (verb, *about.aliases)])

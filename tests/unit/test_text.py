@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from lifecycle.domain.text import as_result, clean
@@ -67,8 +67,10 @@ def test_no_result_is_too_odd(make):
 
 
 LEAVES = some.floats() | some.text()
+TREES = some.recursive(LEAVES, lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner), max_leaves=10)
 
 
-@given(some.recursive(LEAVES, lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner)))
+@given(TREES)
+@settings(max_examples=50)
 def test_a_kept_result_is_strict_json(value):
     json.dumps(as_result(value), allow_nan=False)

@@ -43,9 +43,14 @@ def kept(database):
         return [line.message for line in logs.read(connection, ["worker-1"])]
 
 
+def record(text, *arguments, name=body_log.name):
+    return logging.LogRecord(name, logging.WARNING, __file__, 1, text, arguments, None)
+
+
 def test_text_that_no_database_can_keep_is_kept_escaped(handler, database):
-    body_log.warning("a \udcff name\x00")
-    logging.getLogger("shop.\udcff").warning("fuel")
+    """Straight to the handler: what is logged, pytest reports, and xdist cannot send such text."""
+    handler.handle(record("a \udcff name\x00"))
+    handler.handle(record("fuel", name="shop.\udcff"))
     handler.flush()
     assert kept(database) == ["a \\udcff name", "fuel"]
 
@@ -53,9 +58,9 @@ def test_text_that_no_database_can_keep_is_kept_escaped(handler, database):
 def test_arguments_that_do_not_fit_never_reach_the_body(handler, monkeypatch):
     told = []
     monkeypatch.setattr(handler, "handleError", told.append)
-    record = logging.LogRecord("shop", logging.WARNING, __file__, 1, "%d tons", ("no",), None)
-    handler.handle(record)
-    assert told == [record]
+    odd = record("%d tons", "no")
+    handler.handle(odd)
+    assert told == [odd]
 
 
 def test_a_write_that_fails_is_told_once_and_the_thread_goes_on(handler, database, caplog, monkeypatch):
