@@ -216,7 +216,7 @@ def _rest(
     def rest() -> bool:
         with task.lifecycle.database.begin() as connection:
             return runs.rest(
-                connection, container.id, container.epoch, seconds=seconds, iterations=iterations, message=message
+                connection, container.id, container.epoch, until=seconds, iterations=iterations, message=message
             )
 
     if _patiently(task.lifecycle, rest):

@@ -5,11 +5,24 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 
 from lifecycle.errors import ResourceHeld
 from lifecycle.store.clock import now
 from lifecycle.store.tables import assignments, containers, live
+
+a = assignments.c
+TAKE = {
+    name: made.on_conflict_do_nothing().values(assigned_at=now()).returning(a.resource, a.container_id)
+    for name, made in (
+        ("postgresql", postgresql.insert(assignments)),
+        ("sqlite", sqlite.insert(assignments)),
+    )
+}
+_held = sa.select(a.container_id).where(a.released_at.is_(None)).subquery("held")  # no `id`, see HOLDS
+_mine = sa.select(sa.literal(1)).select_from(_held).where(_held.c.container_id == containers.c.id)
+HOLDS = sa.exists(_mine.correlate(containers)).label("holds")
+"""A column of `containers`, as it were; SQLite's RETURNING says only `id` for it, which must not be another table's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +35,23 @@ class Assignment:
     assigned_at: datetime
 
 
-def assign(connection: sa.Connection, container_id: str, player_id: int | None, resources: Iterable[str]) -> None:
-    """Take all of `resources` or none; raises ResourceHeld that names the holder.
+def assign(connection: sa.Connection, wanted: Iterable[tuple[str, str, int | None]]) -> None:
+    """Take every resource of `wanted` (resource, container, player) or none; raises ResourceHeld that names the holder.
 
-    In sorted order, so that two spawners who want the same two never wait for each other.
+    In one INSERT, in sorted order: two spawners who want the same two never wait for each other.
     """
-    for resource in sorted(set(resources)):
-        values = {"resource": resource, "player_id": player_id, "container_id": container_id, "assigned_at": now()}
-        try:
-            with connection.begin_nested():
-                connection.execute(assignments.insert().values(**values))
-        except IntegrityError as error:
-            raise ResourceHeld(resource, holder(connection, resource, player_id) or "unknown") from error
+    asked = sorted(set(wanted), key=lambda each: each[:2])
+    if not asked:
+        return
+    rows = [{"resource": resource, "container_id": to, "player_id": player} for resource, to, player in asked]
+    taken = {(row.resource, row.container_id) for row in connection.execute(TAKE[connection.dialect.name], rows)}
+    for resource, container_id, player_id in asked:
+        if (resource, container_id) not in taken:
+            raise ResourceHeld(resource, holder(connection, resource, player_id) or "unknown")
 
 
 def holder(connection: sa.Connection, resource: str, player_id: int | None) -> str | None:
     """The id of the container that holds `resource` for this player, or None."""
-    a = assignments.c
     owner = a.player_id.is_(None) if player_id is None else a.player_id == player_id
     held = sa.and_(a.resource == resource, owner, a.released_at.is_(None))
     return connection.execute(sa.select(a.container_id).where(held)).scalar()
@@ -46,7 +59,6 @@ def holder(connection: sa.Connection, resource: str, player_id: int | None) -> s
 
 def held_by(connection: sa.Connection, container_ids: Iterable[str]) -> list[Assignment]:
     """What these containers hold now."""
-    a = assignments.c
     held = sa.and_(a.container_id.in_(list(container_ids)), a.released_at.is_(None))
     columns = (a.resource, a.player_id, a.container_id, a.assigned_at)
     return [Assignment(*row) for row in connection.execute(sa.select(*columns).where(held).order_by(a.id))]
@@ -60,7 +72,6 @@ def release_owed(connection: sa.Connection, container_id: str) -> None:
 
 def release(connection: sa.Connection, holders: sa.Select[tuple[str]] | str, *, why: str) -> None:
     """Give back what the ended containers hold; part of every write of a terminal status (I3)."""
-    a = assignments.c
     whose = a.container_id == holders if isinstance(holders, str) else a.container_id.in_(holders)
     given_back = assignments.update().where(whose, a.released_at.is_(None))
     connection.execute(given_back.values(released_at=now(), released_why=why))

@@ -1,14 +1,23 @@
 """One database: its engine, its transactions, its identity, and the errors it makes."""
 
 import json
+import math
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InvalidatePoolError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lifecycle.errors import CorruptRow, ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
@@ -18,6 +27,7 @@ from lifecycle.store.tables import identity
 Connection = sa.Connection
 Around = Callable[[], AbstractContextManager[None]]
 CONNECT_TIMEOUT = 5  # seconds
+IDLE = 1.0  # seconds after which a connection is asked whether it still lives
 PSYCOPG2_MISSING = "PostgreSQL needs psycopg2: pip install 'celery-lifecycle[postgres]'"
 
 
@@ -37,6 +47,7 @@ class Database:
         self._busy_timeout = busy_timeout
         self._around = around
         self._engine: sa.Engine | None = None
+        self._autocommit: sa.Engine | None = None
         self._pid = 0
         self._identity: str | None = None
         close_at_fork(self)
@@ -53,6 +64,14 @@ class Database:
             self._engine, self._pid = self._create_engine(), os.getpid()
         return self._engine
 
+    @property
+    def _reader(self) -> sa.Engine:
+        """The same connections, for statements outside of a transaction."""
+        engine = self.engine
+        if self._autocommit is None or self._autocommit.pool is not engine.pool:
+            self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        return self._autocommit
+
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A transaction that commits at the end of the block, or leaves nothing behind."""
@@ -62,10 +81,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection for reading; each statement sees what is committed by then."""
-        with self._around(), self._translated(), no_fork():
-            engine = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                yield connection
+        with self._around(), self._translated(), no_fork(), self._reader.connect() as connection:
+            yield connection
 
     @property
     def id(self) -> str:
@@ -91,9 +108,8 @@ class Database:
         if self.dialect == "sqlite":
             return self._create_sqlite()
         try:
-            return sa.create_engine(
+            engine = sa.create_engine(
                 self.url,
-                pool_pre_ping=True,
                 pool_size=2,
                 max_overflow=8,
                 connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "celery-lifecycle"},
@@ -101,6 +117,8 @@ class Database:
             )
         except ModuleNotFoundError as error:
             raise StoreError(PSYCOPG2_MISSING) from error
+        _ping_when_idle(engine)
+        return engine
 
     def _create_sqlite(self) -> sa.Engine:
         engine = sa.create_engine(self.url, connect_args={"timeout": self._busy_timeout})
@@ -160,6 +178,23 @@ def parse_url(url: str) -> sa.URL:
 def shown(url: sa.URL) -> str:
     """A URL for people: without its password and its query, which may hold another."""
     return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _ping_when_idle(engine: sa.Engine) -> None:
+    """A connection that lay idle may have lost its server; a ping before each use would slow those that did not."""
+
+    def note(_connection: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    def ping(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used", math.inf) > IDLE:
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise InvalidatePoolError from error
+
+    sa.event.listen(engine, "checkin", note)
+    sa.event.listen(engine, "checkout", ping)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

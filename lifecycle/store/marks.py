@@ -13,7 +13,7 @@ from lifecycle.domain.policy import STOPPED_BY_CASCADE
 from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.store import assignments, stops, transitions
 from lifecycle.store.clock import UtcDateTime, earliest, later, latest, now
-from lifecycle.store.runs import MOVED, Moved, child, no_live_child, over_now, settled, waited_for
+from lifecycle.store.runs import MOVED, Moved, child, moved, no_live_child, over_now, settled, waited_for
 from lifecycle.store.tables import containers, live
 
 c = containers.c
@@ -183,7 +183,7 @@ def rows_of(connection: sa.Connection, stop_id: int) -> list[Any]:
 def ended_by(connection: sa.Connection, stop_id: int) -> list[Moved]:
     """What the mark of a stop ended at once: it ran nowhere."""
     ended = sa.and_(c.stop_id == stop_id, c.status == Status.STOPPED.value)
-    return [Moved(row.id, Status(row.status), *row[2:]) for row in connection.execute(sa.select(*MOVED).where(ended))]
+    return [moved(row) for row in connection.execute(sa.select(*MOVED).where(ended))]
 
 
 def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:

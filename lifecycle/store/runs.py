@@ -1,6 +1,10 @@
-"""Executions: claim, rest, end, settle, lose. Each status change is one guarded UPDATE (design, section 3)."""
+"""Executions: claim, rest, end, settle, lose. Each status change is one guarded UPDATE (design, section 3).
+
+What every run of a container executes is built once, here: building a statement costs more than running it.
+"""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,13 +14,15 @@ from lifecycle.domain.ending import Ending
 from lifecycle.domain.policy import EXIT_STOPPED, STOPPED_BY_USER, STOPPED_NOT_RUNNING
 from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.store import assignments, stops, transitions
-from lifecycle.store.clock import later, now
-from lifecycle.store.containers import COLUMNS, with_tags
-from lifecycle.store.tables import containers, live, nodes, startable
+from lifecycle.store.clock import UtcDateTime, later, now
+from lifecycle.store.containers import COLUMNS, THE_ROW, from_row
+from lifecycle.store.tables import Json, containers, live, nodes, startable
 
 c = containers.c
 child = containers.alias("child")  # made once: an alias copies every column, and a mark needs one a level
 OFF_NODE: dict[Any, Any] = {"node": None, "pid": None, "pid_started": None}
+ITS_EPOCH = sa.and_(THE_ROW, c.epoch == sa.bindparam("its_epoch"))
+ITS_RUN = sa.and_(ITS_EPOCH, c.status == Status.RUNNING.value, c.node.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class Moved:
     detached: bool
     root_id: str
     player_id: int | None
+    previous: Status | None = None
+    """Its status before, where the change was one of status."""
 
     @property
     def parent(self) -> str | None:
@@ -62,119 +70,6 @@ def has_live_child(connection: sa.Connection, container_id: str) -> bool:
     return connection.execute(waits).first() is not None
 
 
-def claim(connection: sa.Connection, container_id: str, *, node: str, pid: int, pid_started: int) -> Container | None:
-    """Take a row for execution, `epoch + 1`; None if it is not to be run now or not by this node."""
-    this_node_lives = sa.exists(sa.select(sa.literal(1)).where(nodes.c.id == node, nodes.c.dead == sa.false()))
-    due = sa.or_(c.wake_at.is_(None), c.wake_at <= now())
-    fresh = sa.or_(c.expires_at.is_(None), c.expires_at > now(), c.epoch > 0)
-    taken = (
-        containers.update()
-        .where(c.id == container_id, startable(), due, fresh, this_node_lives)
-        .values(
-            status=Status.RUNNING.value,
-            previous_status=c.status,
-            epoch=c.epoch + 1,
-            node=node,
-            pid=pid,
-            pid_started=pid_started,
-            wake_at=None,
-            started_at=sa.func.coalesce(c.started_at, now()),
-            updated_at=now(),
-        )
-        .returning(*COLUMNS)
-    )
-    row = connection.execute(taken).first()
-    if row is None:
-        return None
-    woken = c.previous_status == Status.RUNNING.value
-    transitions.record(connection, sa.and_(c.id == container_id, sa.not_(woken)), by=node, why=None)
-    return with_tags(connection, [row])[0]
-
-
-def rest(
-    connection: sa.Connection,
-    container_id: str,
-    epoch: int,
-    *,
-    seconds: float,
-    iterations: int = 0,
-    state: Any = None,
-    message: Any = None,
-) -> bool:
-    """Give the slot back until `seconds` from now; False if the row is not this execution's or is being stopped."""
-    values: dict[str, Any] = {
-        **OFF_NODE,
-        "wake_at": later(now(), seconds),
-        "dispatched_at": None,
-        "current_iteration": c.current_iteration + iterations,
-        "updated_at": now(),
-    }
-    if state is not None:
-        values["state"] = state
-    if message is not None:
-        values["message"] = message
-    resting = containers.update().where(
-        c.id == container_id, c.epoch == epoch, c.status == Status.RUNNING.value, c.node.is_not(None)
-    )
-    return connection.execute(resting.values(values)).rowcount == 1
-
-
-def waits_for_signal(connection: sa.Connection, container_id: str) -> str | None:
-    """The node of a STOPPING execution that no live attached child holds back any more."""
-    waits = sa.and_(c.id == container_id, c.status == Status.STOPPING.value, c.node.is_not(None), no_live_child())
-    return connection.execute(sa.select(c.node).where(waits)).scalar()
-
-
-def count_iteration(connection: sa.Connection, container_id: str, epoch: int) -> bool:
-    """One more iteration done by an execution that goes on; False if it is being stopped, or was taken over."""
-    mine = sa.and_(c.id == container_id, c.epoch == epoch, c.node.is_not(None), c.status == Status.RUNNING.value)
-    counted = containers.update().where(mine).values(current_iteration=c.current_iteration + 1, updated_at=now())
-    return connection.execute(counted).rowcount == 1
-
-
-def lock(connection: sa.Connection, container_id: str) -> Container | None:
-    """The row, locked `FOR NO KEY UPDATE`: waits for spawners under it; decide in a new statement after this one."""
-    query = sa.select(*COLUMNS).where(c.id == container_id).with_for_update(key_share=True)
-    row = connection.execute(query).first()
-    return with_tags(connection, [row])[0] if row is not None else None
-
-
-def look(connection: sa.Connection, container_id: str) -> Moved:
-    """A row as it stands, for who has just changed it."""
-    row = connection.execute(sa.select(*MOVED).where(c.id == container_id)).one()
-    return Moved(row.id, Status(row.status), *row[2:6])
-
-
-def end(connection: sa.Connection, container_id: str, epoch: int, ending: Ending) -> Moved | None:
-    """Write an execution's own ending; None for a stale one. The caller holds the row's `lock`.
-
-    Without a live attached child the row becomes terminal; else only the outcome is kept and the slot given back.
-    """
-    mine = sa.and_(c.id == container_id, c.epoch == epoch, c.node.is_not(None), live())
-    message: Any = ending.exit_message
-    if ending.outcome is Status.STOPPED:
-        message = sa.func.coalesce(c.stop_message, STOPPED_BY_USER)
-    told: dict[str, Any] = {"exit_code": ending.exit_code, "exit_message": message, "result": ending.result}
-    done = 1 if ending.outcome is Status.COMPLETED else 0
-    terminal = {**told, "status": ending.outcome.value, "current_iteration": c.current_iteration + done}
-    moved = _finish(connection, sa.and_(mine, no_live_child()), terminal, by=None)
-    if moved is not None:
-        return moved
-    waiting = {
-        **told,
-        **OFF_NODE,
-        "outcome": ending.outcome.value,
-        "current_iteration": c.current_iteration + done,
-        "updated_at": now(),
-    }
-    return _moved(connection.execute(containers.update().where(mine).values(waiting).returning(*MOVED)).first())
-
-
-def settle(connection: sa.Connection, container_id: str) -> Moved | None:
-    """End a parent whose body is over, if its last child has ended. The caller holds the row's `lock`."""
-    return _finish(connection, sa.and_(c.id == container_id, over(), no_live_child()), settled(), by=None)
-
-
 def over() -> sa.ColumnElement[bool]:
     """Rows without execution that wait only for their children."""
     return sa.and_(live(), c.node.is_(None), sa.or_(c.outcome.is_not(None), c.status == Status.STOPPING.value))
@@ -191,6 +86,161 @@ def settled() -> dict[str, Any]:
     }
 
 
+def over_now() -> dict[str, Any]:
+    """What every ended row has in common."""
+    times = {"stopped_at": now(), "updated_at": now()}
+    return {**OFF_NODE, "previous_status": c.status, "wake_at": None, "stop_error": None, **times}
+
+
+_its_node = sa.bindparam("its_node", type_=sa.String)
+CLAIM = (
+    containers.update()
+    .where(
+        THE_ROW,
+        startable(),
+        sa.or_(c.wake_at.is_(None), c.wake_at <= now()),
+        sa.or_(c.expires_at.is_(None), c.expires_at > now(), c.epoch > 0),
+        sa.exists(sa.select(sa.literal(1)).where(nodes.c.id == _its_node, nodes.c.dead == sa.false())),
+    )
+    .values(
+        status=Status.RUNNING.value,
+        previous_status=c.status,
+        epoch=c.epoch + 1,
+        node=_its_node,
+        pid=sa.bindparam("its_pid"),
+        pid_started=sa.bindparam("its_pid_started"),
+        wake_at=None,
+        started_at=sa.func.coalesce(c.started_at, now()),
+        updated_at=now(),
+    )
+    .returning(*COLUMNS, c.previous_status)
+)
+
+
+def claim(connection: sa.Connection, container_id: str, *, node: str, pid: int, pid_started: int) -> Container | None:
+    """Take a row for execution, `epoch + 1`; None if it is not to be run now or not by this node."""
+    by = {"its_node": node, "its_pid": pid, "its_pid_started": pid_started}
+    row = connection.execute(CLAIM, {"the_id": container_id, **by}).first()
+    if row is None:
+        return None
+    if row.previous_status != Status.RUNNING:  # a container that wakes has been RUNNING all the time
+        transitions.note(connection, row, by=node, why=None)
+    return from_row(row)
+
+
+def rest(
+    connection: sa.Connection,
+    container_id: str,
+    epoch: int,
+    *,
+    until: datetime | float,
+    iterations: int = 0,
+    state: Any = None,
+    message: Any = None,
+) -> bool:
+    """Give the slot back until a time, or for seconds; False if the row is not this execution's or is being stopped."""
+    wake_at = sa.literal(until, UtcDateTime) if isinstance(until, datetime) else later(now(), until)
+    values: dict[str, Any] = {**OFF_NODE, "wake_at": wake_at, "dispatched_at": None, "updated_at": now()}
+    if iterations:
+        values["current_iteration"] = c.current_iteration + iterations
+    if state is not None:
+        values["state"] = state
+    if message is not None:
+        values["message"] = message
+    resting = containers.update().where(ITS_RUN).values(values)
+    return connection.execute(resting, {"the_id": container_id, "its_epoch": epoch}).rowcount == 1
+
+
+def waits_for_signal(connection: sa.Connection, container_id: str) -> str | None:
+    """The node of a STOPPING execution that no live attached child holds back any more."""
+    waits = sa.and_(c.id == container_id, c.status == Status.STOPPING.value, c.node.is_not(None), no_live_child())
+    return connection.execute(sa.select(c.node).where(waits)).scalar()
+
+
+COUNT = containers.update().where(ITS_RUN).values(current_iteration=c.current_iteration + 1, updated_at=now())
+KEEP = containers.update().where(ITS_RUN).values(state=sa.bindparam("its_state", type_=Json), updated_at=now())
+
+
+def count_iteration(connection: sa.Connection, container_id: str, epoch: int) -> bool:
+    """One more iteration done by an execution that goes on; False if it is being stopped, or was taken over."""
+    return connection.execute(COUNT, {"the_id": container_id, "its_epoch": epoch}).rowcount == 1
+
+
+def keep_state(connection: sa.Connection, container_id: str, epoch: int, state: dict[str, Any]) -> bool:
+    """Record what the container is to know when it runs again; False if this execution has no say any more."""
+    return connection.execute(KEEP, {"the_id": container_id, "its_epoch": epoch, "its_state": state}).rowcount == 1
+
+
+LOCK = sa.select(c.id, c.status, c.epoch, c.node, c.stop_message).where(THE_ROW).with_for_update(key_share=True)
+
+
+def lock(connection: sa.Connection, container_id: str) -> Any:
+    """The row, locked `FOR NO KEY UPDATE`: waits for spawners under it; decide in a new statement after this one."""
+    return connection.execute(LOCK, {"the_id": container_id}).first()
+
+
+def look(connection: sa.Connection, container_id: str) -> Moved:
+    """A row as it stands, for who has just changed it."""
+    return moved(connection.execute(sa.select(*MOVED).where(THE_ROW), {"the_id": container_id}).one())
+
+
+MOVED = (c.id, c.status, c.parent_container_id, c.detached, c.root_id, c.player_id, c.previous_status)
+ENDED = (*MOVED, c.epoch, c.node, c.exit_message, assignments.HOLDS)
+_outcome = sa.bindparam("its_outcome", type_=sa.String)
+ENDING = {
+    "exit_code": sa.bindparam("its_exit_code"),
+    "exit_message": sa.case(
+        (_outcome == Status.STOPPED.value, sa.func.coalesce(c.stop_message, STOPPED_BY_USER)),
+        else_=sa.bindparam("its_exit_message", type_=sa.Text),
+    ),
+    "result": sa.bindparam("its_result", type_=Json),
+    "current_iteration": c.current_iteration + sa.bindparam("iterations_done"),
+}
+ITS_END = containers.update().where(ITS_EPOCH, c.node.is_not(None), live())
+END = ITS_END.where(no_live_child()).values({**ENDING, "status": _outcome, **over_now()}).returning(*ENDED)
+END_LATER = ITS_END.values({**ENDING, "outcome": _outcome, **OFF_NODE, "updated_at": now()}).returning(*MOVED)
+SETTLE = (
+    containers.update().where(THE_ROW, over(), no_live_child()).values({**settled(), **over_now()}).returning(*ENDED)
+)
+CAN_SETTLE = sa.select(sa.literal(1)).where(THE_ROW, over(), no_live_child())
+
+
+def end(connection: sa.Connection, container_id: str, epoch: int, ending: Ending) -> Moved | None:
+    """Write an execution's own ending; None for a stale one. The caller holds the row's `lock`.
+
+    Without a live attached child the row becomes terminal; else only the outcome is kept and the slot given back.
+    """
+    told = {
+        "the_id": container_id,
+        "its_epoch": epoch,
+        "its_outcome": ending.outcome.value,
+        "its_exit_code": ending.exit_code,
+        "its_exit_message": ending.exit_message,
+        "its_result": ending.result,
+        "iterations_done": 1 if ending.outcome is Status.COMPLETED else 0,
+    }
+    ended = _finished(connection, connection.execute(END, told).first())
+    if ended is not None:
+        return ended
+    row = connection.execute(END_LATER, told).first()
+    return None if row is None else moved(row)
+
+
+def settle(connection: sa.Connection, container_id: str) -> Moved | None:
+    """End a parent whose body is over, if its last child has ended. The caller holds the row's `lock`."""
+    return _finished(connection, connection.execute(SETTLE, {"the_id": container_id}).first())
+
+
+def can_settle(connection: sa.Connection, container_id: str) -> bool:
+    """True if nothing holds the row back from ending, as far as can be seen without its lock."""
+    return connection.execute(CAN_SETTLE, {"the_id": container_id}).first() is not None
+
+
+def unsettled(connection: sa.Connection, limit: int = 1_000) -> list[str]:
+    """Rows that nothing holds back from ending: what a crash between end and settle left."""
+    return list(connection.execute(sa.select(c.id).where(over(), no_live_child()).limit(limit)).scalars())
+
+
 def lose(
     connection: sa.Connection, container_id: str, epoch: int, *, node: str, why: str, was_killed: bool = False
 ) -> Moved | None:
@@ -199,26 +249,21 @@ def lose(
     A RUNNING one is INTERRUPTED; a STOPPING one is over: STOPPED once no attached child lives.
     """
     held = lock(connection, container_id)
-    if held is None or held.epoch != epoch or held.node != node or held.is_ended:
+    if held is None or held.epoch != epoch or held.node != node or held.status in TERMINAL:
         return None
-    where = sa.and_(c.id == container_id, c.epoch == epoch, c.node == node)
-    if held.status is not Status.STOPPING:
-        values = {
-            **OFF_NODE,
-            "status": Status.INTERRUPTED.value,
-            "previous_status": c.status,
-            "exit_message": why,
-            "updated_at": now(),
-        }
-        row = connection.execute(containers.update().where(where).values(values).returning(*MOVED)).first()
-        transitions.record(connection, c.id == container_id, by=node, why=why)
-        return _moved(row)
+    taken = containers.update().where(c.id == container_id, c.epoch == epoch, c.node == node)
+    if held.status != Status.STOPPING:
+        status = {"status": Status.INTERRUPTED.value, "previous_status": c.status, "exit_message": why}
+        lost = taken.values({**OFF_NODE, **status, "updated_at": now()}).returning(*MOVED, c.epoch, c.node)
+        row = connection.execute(lost).one()
+        transitions.note(connection, row, by=node, why=why)
+        return moved(row)
     message = held.stop_message or STOPPED_BY_USER
     if message == STOPPED_BY_USER and not was_killed:
         message = STOPPED_NOT_RUNNING
     gone = {**OFF_NODE, "outcome": Status.STOPPED.value, "stop_message": message, "updated_at": now()}
-    row = connection.execute(containers.update().where(where).values(gone).returning(*MOVED)).first()
-    return settle(connection, container_id) or _moved(row)
+    row = connection.execute(taken.values(gone).returning(*MOVED)).one()
+    return settle(connection, container_id) or moved(row)
 
 
 def give_up(connection: sa.Connection, container_id: str, epoch: int, why: str, *, node: str) -> bool:
@@ -228,34 +273,20 @@ def give_up(connection: sa.Connection, container_id: str, epoch: int, why: str, 
     return connection.execute(containers.update().where(stuck).values(stop_error=why, updated_at=now())).rowcount == 1
 
 
-def over_now() -> dict[str, Any]:
-    """What every ended row has in common."""
-    times = {"stopped_at": now(), "updated_at": now()}
-    return {**OFF_NODE, "previous_status": c.status, "wake_at": None, "stop_error": None, **times}
+def moved(row: Any) -> Moved:
+    """A row of the columns MOVED as a value."""
+    previous = None if row.previous_status is None else Status(row.previous_status)
+    place = (row.parent_container_id, row.detached, row.root_id, row.player_id)
+    return Moved(row.id, Status(row.status), *place, previous)
 
 
-def unsettled(connection: sa.Connection, limit: int = 1_000) -> list[str]:
-    """Rows that nothing holds back from ending: what a crash between end and settle left."""
-    return list(connection.execute(sa.select(c.id).where(over(), no_live_child()).limit(limit)).scalars())
-
-
-MOVED = (c.id, c.status, c.parent_container_id, c.detached, c.root_id, c.player_id)
-
-
-def _moved(row: Any) -> Moved | None:
-    return None if row is None else Moved(row.id, Status(row.status), *row[2:6])
-
-
-def _finish(
-    connection: sa.Connection, which: sa.ColumnElement[bool], values: dict[str, Any], *, by: str | None
-) -> Moved | None:
-    """The one way to a terminal status: the row, its transition, its resources, its stop, in one transaction."""
-    written = {**values, **over_now()}
-    ended = containers.update().where(which).values(written).returning(*MOVED, c.exit_message)
-    row = connection.execute(ended).first()
+def _finished(connection: sa.Connection, row: Any) -> Moved | None:
+    """What belongs to a terminal status, in its transaction: the transition, the resources, the stop that asked."""
     if row is None:
         return None
-    transitions.record(connection, c.id == row.id, by=by, why=row.exit_message)
-    assignments.release(connection, row.id, why=row.status)
-    stops.finish(connection, sa.select(sa.literal(row.id)))
-    return _moved(row)
+    transitions.note(connection, row, by=None, why=row.exit_message)
+    if row.holds:
+        assignments.release(connection, row.id, why=row.status)
+    if row.previous_status == Status.STOPPING or row.status == Status.FAILED:  # no stop names any other row
+        stops.finish(connection, sa.select(sa.literal(row.id)))
+    return moved(row)

@@ -1,12 +1,17 @@
 """The history of a container's statuses: one row a change, written with the change."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
+from lifecycle.domain.status import Status
 from lifecycle.store.clock import now
 from lifecycle.store.tables import containers, transitions
+
+NOTE = transitions.insert().values(at=now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,26 @@ def record(
     changed = sa.select(c.id, now(), c.previous_status, c.status, c.epoch, c.node, *told).where(which)
     columns = ["container_id", "at", "from_status", "to_status", "epoch", "node", "by", "why", "stop_id"]
     connection.execute(transitions.insert().from_select(columns, changed))
+
+
+def born(connection: sa.Connection, container_ids: Iterable[str], *, by: str) -> None:
+    """Write down that these were recorded: one statement for any number of them."""
+    rows = [{"container_id": each, "to_status": Status.PENDING.value, "epoch": 0, "by": by} for each in container_ids]
+    connection.execute(NOTE, rows)
+
+
+def note(connection: sa.Connection, row: Any, *, by: str | None, why: str | None) -> None:
+    """Write down the change just made to one row, as its UPDATE returned it."""
+    change = {
+        "container_id": row.id,
+        "from_status": row.previous_status,
+        "to_status": row.status,
+        "epoch": row.epoch,
+        "node": row.node,
+        "by": by,
+        "why": why,
+    }
+    connection.execute(NOTE, change)
 
 
 def asked_by(stop_id: int) -> sa.Select[tuple[str]]:

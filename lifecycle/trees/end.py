@@ -15,10 +15,16 @@ log = logging.getLogger("lifecycle.end")
 
 
 def end(database: Database, container_id: str, epoch: int, ending: Ending) -> list[Moved]:
-    """Write how the execution of `epoch` ended, then settle upwards; every row that changed.
+    """Write how the execution of `epoch` ended, then settle upwards; every row that changed, its own first.
 
     A failed body marks its descendants in the same transaction. Raises ExecutionSuperseded for a stale epoch.
     """
+    changed = end_own(database, container_id, epoch, ending)
+    return [*changed, *settle(database, changed[0])]
+
+
+def end_own(database: Database, container_id: str, epoch: int, ending: Ending) -> list[Moved]:
+    """The first transaction of `end`: the container's own row, and the marks that go with its ending."""
     with database.begin() as connection:
         held = runs.lock(connection, container_id)
         if held is None or held.epoch != epoch or held.node is None:
@@ -27,15 +33,15 @@ def end(database: Database, container_id: str, epoch: int, ending: Ending) -> li
         moved = runs.end(connection, container_id, epoch, ending)
     if moved is None:
         raise ExecutionSuperseded(f"{container_id} epoch {epoch} has ended before")
-    return [moved, *settle(database, moved), *gone]
+    return [moved, *gone]
 
 
-def _mark_with(connection: Connection, container_id: str, status: Status, ending: Ending) -> list[Moved]:
+def _mark_with(connection: Connection, container_id: str, status: str, ending: Ending) -> list[Moved]:
     """What has to go with this ending: the children of a failed body, or the tree of one that stopped itself.
 
     Returns what ended at once. A row that is STOPPING has nothing left to mark.
     """
-    if status is Status.STOPPING:
+    if status == Status.STOPPING:
         return []
     if ending.outcome is Status.FAILED and runs.has_live_child(connection, container_id):
         why = f"parent failed: {ending.exit_message}"
@@ -52,22 +58,28 @@ def _mark_with(connection: Connection, container_id: str, status: Status, ending
 
 
 def settle(database: Database, moved: Moved) -> list[Moved]:
-    """End every parent above `moved` that only waited for its last child, each in a new transaction."""
+    """End every parent above `moved` that only waited for its last child, each in a new transaction.
+
+    First `moved` itself, if it waits: its last child may have ended, and looked, while its own ending was open.
+    """
     changed: list[Moved] = []
-    while moved.ended and moved.parent is not None:
-        settled = settle_one(database, moved.parent)
-        if settled is None:
-            break
+    waiting = moved.parent if moved.ended else moved.id
+    while waiting is not None and (settled := settle_one(database, waiting)) is not None:
         changed.append(settled)
-        moved = settled
+        waiting = settled.parent
     return changed
 
 
 def settle_one(database: Database, container_id: str) -> Moved | None:
-    """End one parent whose body is over, if no attached child lives."""
-    with database.begin() as connection:
-        if runs.lock(connection, container_id) is None:
+    """End one parent whose body is over, if no attached child lives.
+
+    Looked at first without its lock, which every child would queue for: who ended last sees all the others ended.
+    """
+    with database.read() as connection:
+        if not runs.can_settle(connection, container_id):
             return None
+    with database.begin() as connection:
+        runs.lock(connection, container_id)
         return runs.settle(connection, container_id)
 
 
@@ -75,12 +87,19 @@ def lose(
     database: Database, container_id: str, epoch: int, *, node: str, why: str, was_killed: bool = False
 ) -> list[Moved]:
     """Take the row from an execution that is proven gone, then settle upwards; every row that changed."""
-    with database.begin() as connection:
-        moved = runs.lose(connection, container_id, epoch, node=node, why=why, was_killed=was_killed)
+    moved = lose_one(database, container_id, epoch, node=node, why=why, was_killed=was_killed)
     if moved is None:
         return []
     log.warning("execution gone %s epoch=%s node=%s why=%s now=%s", about(moved), epoch, node, why, moved.status)
     return [moved, *settle(database, moved)]
+
+
+def lose_one(
+    database: Database, container_id: str, epoch: int, *, node: str, why: str, was_killed: bool = False
+) -> Moved | None:
+    """The first transaction of `lose`: the row itself; None if it is no longer that execution's."""
+    with database.begin() as connection:
+        return runs.lose(connection, container_id, epoch, node=node, why=why, was_killed=was_killed)
 
 
 def about(row: Any) -> str:

@@ -1,6 +1,6 @@
 """Recording a container before its message is published: the row first, commit, then publish."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,22 +46,42 @@ class Birth:
 
 
 def spawn(database: Database, birth: Birth) -> Container:
-    """Record a container in a transaction of its own.
+    """Record a container in a transaction of its own; raises as `spawn_all`."""
+    return spawn_all(database, [birth])[0]
+
+
+def spawn_all(database: Database, births: Sequence[Birth]) -> list[Container]:
+    """Record siblings in a transaction of its own, all or none.
 
     Raises InvalidParent, PlayerMismatch, ContainerExists or ResourceHeld, and then nothing is recorded;
     ContainerStopped or ExecutionSuperseded where the spawning execution itself is to go.
     """
     with database.begin() as connection:
-        return record(connection, birth)
+        return record_all(connection, births)
 
 
 def record(connection: Connection, birth: Birth) -> Container:
-    """`spawn` in the caller's transaction."""
-    place, player_id, tags = _under_parent(connection, birth)
-    values = {
+    """`spawn` in the caller's transaction, who rolls a refusal back."""
+    return record_all(connection, [birth])[0]
+
+
+def record_all(connection: Connection, births: Sequence[Birth]) -> list[Container]:
+    """`spawn_all` in the caller's transaction, who rolls a refusal back: one statement a table."""
+    first = births[0]
+    place, player_id, tags = _under_parent(connection, first)
+    recorded = containers.insert(connection, [_row(birth, place, player_id, tags) for birth in births], by=first.by)
+    assignments.assign(connection, [(held, birth.id, player_id) for birth in births for held in birth.resources])
+    return recorded
+
+
+def _row(birth: Birth, place: dict[str, Any], player_id: int | None, tags: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "root_id": birth.id,
+        "depth": 0,
         **place,
         "id": birth.id,
         "player_id": player_id,
+        "tags": {**tags, **birth.tags},
         "container_type": birth.container_type,
         "detached": birth.detached,
         "message": birth.message,
@@ -72,16 +92,13 @@ def record(connection: Connection, birth: Birth) -> Container:
         "wake_in": birth.wake_in,
         "expires_in": birth.expires_in,
     }
-    containers.insert(connection, values, {**tags, **birth.tags}, by=birth.by)
-    assignments.assign(connection, birth.id, player_id, birth.resources)
-    return containers.get(connection, birth.id)
 
 
 def _under_parent(connection: Connection, birth: Birth) -> tuple[dict[str, Any], int | None, Mapping[str, str]]:
     """The new row's place in the tree, and what it inherits."""
     parent = birth.parent
     if parent is None:
-        return {"root_id": birth.id, "depth": 0}, birth.player_id, {}
+        return {}, birth.player_id, {}
     if parent.id == birth.id:
         raise InvalidParent
     row = containers.lock_parent(connection, parent.id)
@@ -97,7 +114,7 @@ def _under_parent(connection: Connection, birth: Birth) -> tuple[dict[str, Any],
         "root_id": row.root_id,
         "depth": row.depth + 1,
     }
-    return place, row.player_id, containers.tags_of(connection, parent.id)
+    return place, row.player_id, row.tags or {}
 
 
 def _is_kept_open(connection: Connection, parent: Parent, row: Any) -> bool:

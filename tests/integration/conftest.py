@@ -92,7 +92,7 @@ class Grove:
 
     def rest(self, container_id, seconds=3600.0):
         with self.database.begin() as connection:
-            return runs.rest(connection, container_id, self.get(container_id).epoch, seconds=seconds)
+            return runs.rest(connection, container_id, self.get(container_id).epoch, until=seconds)
 
     def end(self, container_id, ending=None):
         return end.end(self.database, container_id, self.get(container_id).epoch, ending or completed())

@@ -250,11 +250,12 @@ def test_three_levels_of_last_children_as_they_come(grove, pool):
 
 def test_the_last_child_ends_while_the_body_is_ending(grove, pool):
     plant_running(grove, "coord-123", "worker-1")
-    with open_end(grove, "coord-123"):
+    with open_end(grove, "coord-123") as body:
         last = beside(pool, grove, grove.end, "worker-1")
-        assert not last.done()  # its settling waits
+        assert last.done()  # it sees a parent whose body goes on, and waits for nobody
         assert grove.status("worker-1") == "COMPLETED"
-    assert [moved.id for moved in last.result(timeout=10)] == ["worker-1", "coord-123"]
+    assert [moved.id for moved in last.result()] == ["worker-1"]
+    assert [moved.id for moved in settle_after(grove, body)] == ["coord-123"]
 
 
 def test_the_body_ends_while_the_last_child_is_ending(grove, pool):

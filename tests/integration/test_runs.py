@@ -100,7 +100,7 @@ def test_a_stale_execution_writes_nothing(grove):
         with pytest.raises(ExecutionSuperseded, match="worker-1 epoch 1 is not the one that runs"):
             end_as(grove, "worker-1", 1, ending)
     with grove.database.begin() as connection:
-        assert not runs.rest(connection, "worker-1", 1, seconds=0)
+        assert not runs.rest(connection, "worker-1", 1, until=0)
         assert not runs.give_up(connection, "worker-1", 1, "stuck", node=grove.node)
         assert runs.lose(connection, "worker-1", 1, node=grove.node, why="node lost") is None
         assert runs.lose(connection, "worker-1", 2, node="node-2", why="node lost") is None
@@ -145,7 +145,7 @@ def test_an_unknown_row_cannot_end(grove):
 def test_rest_gives_the_slot_back(grove):
     grove.run("coord-123", resources=("ship:1",))
     with grove.database.begin() as connection:
-        assert runs.rest(connection, "coord-123", 1, seconds=3600, iterations=1, state={"page": 7})
+        assert runs.rest(connection, "coord-123", 1, until=3600, iterations=1, state={"page": 7})
     held = grove.get("coord-123")
     assert (held.status, held.node, held.pid, held.current_iteration) == ("RUNNING", None, None, 1)
     assert (held.state, held.dispatched_at) == ({"page": 7}, None)
