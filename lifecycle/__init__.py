@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lifecycle.domain.container import Container as Container
+    from lifecycle.domain.ending import finish as finish
+    from lifecycle.domain.ending import later as later
     from lifecycle.domain.report import StopReport as StopReport
     from lifecycle.domain.status import Status as Status
     from lifecycle.errors import AmbiguousId as AmbiguousId
@@ -34,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "lifecycle.domain.container": ("Container",),
+    "lifecycle.domain.ending": ("finish", "later"),
     "lifecycle.domain.report": ("StopReport",),
     "lifecycle.domain.status": ("Status",),
     "lifecycle.errors": (

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,6 +20,12 @@ class Keeper(Protocol):
     def get(self, container_id: str) -> "Container": ...
 
     def wait(self, container_id: str, timeout: float | None) -> "Container": ...
+
+    def children(
+        self, container_id: str, live: bool | None, status: "Iterable[Status] | str | None"
+    ) -> "list[Container]": ...
+
+    def keep_state(self, container_id: str, epoch: int, state: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ class Container:
     queue: str | None
     grace: float
     iteration_interval: float
-    state: dict[str, Any] | None
+    state: dict[str, Any]
     outcome: str | None
     result: Any
     exit_code: int | None
@@ -109,6 +115,15 @@ class Container:
         Raises WaitTimeout, and WaitRefused inside a container's body: with every slot so held nothing could run.
         """
         return self._kept_by().wait(self.id, timeout)
+
+    def children(self, *, live: bool | None = None, status: Iterable[Status] | str | None = None) -> "list[Container]":
+        """Its direct children, oldest first: only live (True) or ended (False) ones, only those of a status."""
+        return self._kept_by().children(self.id, live, status)
+
+    def keep_state(self, state: dict[str, Any]) -> "Container":
+        """Itself with this state, which its execution has recorded; raises ExecutionSuperseded for a stale one."""
+        self._kept_by().keep_state(self.id, self.epoch, state)
+        return replace(self, state=state)
 
     def as_dict(self) -> dict[str, Any]:
         """Its columns and tags as JSON types; times as ISO 8601 in UTC."""

@@ -20,7 +20,8 @@ INFINITE = -1  # `iterations=-1`: runs until it is stopped or finishes itself
 MIN_INFINITE_INTERVAL = 1.0  # seconds between iterations of an infinite container
 
 
-def check_seconds(name: str, value: float) -> None:
-    """Raises InvalidArgument unless `value` is a number of seconds from 0 that can be waited for."""
+def check_seconds(name: str, value: object) -> float:
+    """`value` as a number of seconds from 0 that can be waited for; raises InvalidArgument for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
         raise InvalidArgument(f"{name} is a number of seconds from 0 to {MAX_SECONDS:,.0f}, not {value!r}")
+    return float(value)

@@ -20,8 +20,11 @@ from lifecycle.domain.status import Status
 from lifecycle.errors import (
     ContainerStopped,
     DuplicateType,
+    ExecutionSuperseded,
     ImpossibleSettings,
+    InvalidArgument,
     LifecycleError,
+    ResourceHeld,
     StoreError,
     UnknownType,
     WaitRefused,
@@ -31,6 +34,7 @@ from lifecycle.runtime import hooks
 from lifecycle.runtime.doorbell import CeleryDoorbell
 from lifecycle.runtime.execution import current_execution, shield
 from lifecycle.runtime.installed import lifecycle_of
+from lifecycle.runtime.launch import relaunch
 from lifecycle.runtime.logs import ContainerLogs
 from lifecycle.runtime.node import Node
 from lifecycle.runtime.seat import Seat
@@ -124,11 +128,16 @@ class Lifecycle:
         with self.database.read() as connection:
             return containers.count_by_status(connection, player_id=player_id, tags=tags, container_type=type)
 
-    def children(self, container_id: str, live: bool | None = None) -> list[Container]:
-        """Direct children, oldest first; only live ones (True), only ended ones (False), or all."""
+    def children(
+        self, container_id: str, live: bool | None = None, status: Iterable[Status] | str | None = None
+    ) -> list[Container]:
+        """Direct children, oldest first; only live ones (True), only ended ones (False), only these statuses, or all.
+
+        Raises ContainerNotFound, and InvalidArgument for an unknown status.
+        """
         with self.database.read() as connection:
             containers.get(connection, container_id)
-            return [self.keep(each) for each in containers.children(connection, container_id, live)]
+            return [self.keep(each) for each in containers.children(connection, container_id, live, status)]
 
     def tree(self, container_id: str) -> list[Container]:
         """The container and all below it: parents before children, siblings oldest first."""
@@ -146,7 +155,12 @@ class Lifecycle:
     def holdings(self, container_id: str) -> list[Assignment]:
         """The resources it holds now."""
         with self.database.read() as connection:
-            return assignments.held_by(connection, [container_id])
+            return assignments.held(connection, container_id=container_id)
+
+    def assignments(self, *, player_id: int | None = None) -> list[Assignment]:
+        """Every resource held now, or those of a player, in the order they were taken."""
+        with self.database.read() as connection:
+            return assignments.held(connection, player_id=player_id)
 
     def logs(
         self,
@@ -234,6 +248,31 @@ class Lifecycle:
             raise UnknownType(f"no container type {type}; registered are: {known}")
         return types[type].spawn((), kwargs, **wishes)
 
+    def rerun(self, container_id: str, *, player_id: int | None = None) -> Container:
+        """Spawn a new container that does the same as this one, whatever came of it.
+
+        Raises ContainerNotFound, UnknownType, and as `spawn` does: ResourceHeld where the old one still runs.
+        """
+        return relaunch(self, self.get(container_id, player_id=player_id))
+
+    def release(self, resource: str, *, player_id: int | None = None, force: bool = False) -> Assignment:
+        """Give a resource back for the container that holds it; what it was.
+
+        Containers give back what they hold as they end: this mends what hands have left. Raises ResourceHeld for a
+        live holder, unless forced, and InvalidArgument if nobody holds it, or containers of several players do.
+        """
+        with self.database.begin() as connection:
+            found = assignments.held(connection, player_id=player_id, resource=resource)
+            if not found:
+                raise InvalidArgument(f"nobody holds {resource}")
+            if len(found) > 1:
+                players = ", ".join(str(each.player_id) for each in found)
+                raise InvalidArgument(f"{resource} is held for several players: {players}; give one as player_id")
+            if not assignments.take_away(connection, found[0], why=f"released by {self.who}", also_live=force):
+                raise ResourceHeld(resource, found[0].container_id)
+        log.warning("resource released resource=%s container=%s by=%s", resource, found[0].container_id, self.who)
+        return found[0]
+
     def migrate(self, revision: str = "head") -> list[str]:
         """Bring the database's tables up to this version; the revisions applied."""
         return schema.migrate(self.database, revision)
@@ -252,6 +291,13 @@ class Lifecycle:
                 task.check_options()
         return found
 
+    def keep_state(self, container_id: str, epoch: int, state: dict[str, Any]) -> None:
+        """Record an execution's state; raises ExecutionSuperseded for a stale one."""
+        with self.database.begin() as connection:
+            kept = runs.keep_state(connection, container_id, epoch, state)
+        if not kept:
+            raise ExecutionSuperseded(f"{container_id} epoch {epoch} is not the one that runs")
+
     def keep(self, container: Container) -> Container:
         """A container that can look again at itself."""
         return replace(container, keeper=self)
@@ -262,10 +308,9 @@ class Lifecycle:
             raise LifecycleError("containers run on nodes only: this process is no Celery worker of the app")
         return self.node.seat()
 
-    def wake_parent(self, container: Container) -> None:
-        """A child ended STOPPED: if that was its parent's last, the parent's node is to signal it now."""
-        above = container.parent_container_id
-        if above is None or container.detached or self.node is None:
+    def wake_parent(self, above: str, container: Container) -> None:
+        """A child was stopped: if that was the last of the parent `above`, its node is to signal it now."""
+        if self.node is None:
             return
         try:
             with self.database.read() as connection:
@@ -305,9 +350,11 @@ def find(**filters: Any) -> list[Container]:
     return lifecycle_of(current_app).find(**filters)
 
 
-def children(container_id: str, live: bool | None = None) -> list[Container]:
+def children(
+    container_id: str, live: bool | None = None, status: Iterable[Status] | str | None = None
+) -> list[Container]:
     """`Lifecycle.children` of the current app."""
-    return lifecycle_of(current_app).children(container_id, live)
+    return lifecycle_of(current_app).children(container_id, live, status)
 
 
 def tree(container_id: str) -> list[Container]:

@@ -12,10 +12,11 @@ from lifecycle.errors import LifecycleError
 from lifecycle.runtime.native import native, start_thread
 from lifecycle.settings import Settings
 from lifecycle.store.engine import Database
-from lifecycle.trees.dispatch import dispatch, redispatch
+from lifecycle.trees.dispatch import BATCH, dispatch, redispatch, seconds_to_next
 from lifecycle.trees.doorbell import Doorbell
 
 log = logging.getLogger("lifecycle.dispatcher")
+SOONEST = 0.05  # seconds between two passes
 
 
 class Reachable(Doorbell, Protocol):
@@ -35,6 +36,7 @@ class Dispatcher:
         self._blind = False
         self._stopped: SimpleQueue[Sequence[str]] = native("queue", "SimpleQueue")()  # gevent's wakes no other thread
         self._next_redispatch = 0.0
+        self._next_due: float | None = None
         self._join: Callable[[float], object] | None = None
 
     def start(self) -> None:
@@ -64,15 +66,18 @@ class Dispatcher:
 
     def _pass(self) -> None:
         """Publish what is due; without a broker the rows stay due, and no message is taken to be sent."""
+        self._next_due = None
         try:
             self._doorbell.reach()
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             self._see(error)
             return
-        dispatch(self._database, self._doorbell)
+        while dispatch(self._database, self._doorbell) == BATCH and not self._over:
+            pass
         if time.monotonic() >= self._next_redispatch:
             self._next_redispatch = time.monotonic() + self._settings.redispatch / 6
             redispatch(self._database, self._doorbell, after=self._settings.redispatch)
+        self._next_due = seconds_to_next(self._database)
         self._see(None)
 
     def _see(self, error: Exception | None) -> None:
@@ -84,8 +89,11 @@ class Dispatcher:
         self._blind = error is not None
 
     def _listen(self) -> None:
-        """Until the next pass: hand on what ended STOPPED."""
-        end = time.monotonic() + self._settings.supervise_every
+        """Until the next pass, or until a row is due before that: hand on what ended STOPPED."""
+        pause = self._settings.supervise_every
+        if self._next_due is not None and self._next_due > 0:  # what is due already is locked by somebody
+            pause = min(pause, max(self._next_due, SOONEST))
+        end = time.monotonic() + pause
         while (left := end - time.monotonic()) > 0:
             with suppress(Empty):
                 self._tell(list(self._stopped.get(timeout=left)))

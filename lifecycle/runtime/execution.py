@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from lifecycle.domain.container import Container
+from lifecycle.domain.ending import as_state
 from lifecycle.errors import ContainerStopped
 from lifecycle.runtime.page import Page
 
@@ -28,6 +29,8 @@ class Execution:
         """True once the body has returned or raised."""
         self.ended = False
         """True once its ending is written, or it is to write none."""
+        self.message: str | None = None
+        """What `finish(message)` said."""
         self.retry: tuple[dict[str, Any], float] | None = None
         """What `self.retry()` asked for: the message, and seconds until it."""
         self._thread = threading.get_ident()
@@ -95,6 +98,12 @@ class Execution:
         finally:
             self._shield(-1)
         self.meet_stop()
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Add to the container's state, on its row and here."""
+        known = {**self.container.state, **state}
+        with self.shielded():
+            self.container = self.container.keep_state(known)
 
     def _shield(self, step: int) -> None:
         self._shields += step
@@ -201,12 +210,16 @@ def current_container() -> Container | None:
     return execution.container if execution is not None and not execution.over else None
 
 
-def checkpoint() -> None:
+def checkpoint(**state: Any) -> None:
     """Raise ContainerStopped here if this container is being stopped; outside of a container do nothing.
 
+    With `state` it is first added to what the container knows when it runs again: `current_container().state`.
     On threads, gevent and solo pools a stop meets a body only here and in `sleep()`.
+    Raises InvalidArgument for a state that is not JSON, ExecutionSuperseded where another execution took over.
     """
     if _holder.execution is not None:
+        if state:
+            _holder.execution.keep(as_state(state))
         _holder.execution.meet_stop()
 
 

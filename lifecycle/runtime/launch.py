@@ -1,9 +1,10 @@
 """From a call to a recorded, published container: the row first, commit, then the message."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,44 +14,93 @@ from celery.result import AsyncResult
 
 from lifecycle.domain.container import MAX_ID, Container, check_id, new_id
 from lifecycle.domain.policy import check_seconds
-from lifecycle.errors import ContainerExists, InvalidArgument
+from lifecycle.errors import ContainerExists, InvalidArgument, UnknownType
 from lifecycle.runtime.execution import current_execution
-from lifecycle.runtime.message import OF_THE_ROW, as_call, header, header_in, parent_in, with_header
+from lifecycle.runtime.message import OF_THE_ROW, as_call, header, header_in, parent_in, read_call, with_header
+from lifecycle.store import assignments
+from lifecycle.store.containers import messages
+from lifecycle.store.engine import Connection
 from lifecycle.trees.dispatch import put_back
-from lifecycle.trees.spawn import Birth, Parent, spawn
+from lifecycle.trees.spawn import Birth, Parent, record_all, spawn_all
 
 if TYPE_CHECKING:
+    from lifecycle.runtime.app import Lifecycle
     from lifecycle.runtime.task import ContainerTask
 
 log = logging.getLogger("lifecycle.launch")
 GENERATED_TRIES = 5
+OF_THE_CANVAS = {"chord", "group_id", "group_index", "chain", "root_id", "parent_id", "reply_to"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One body to be run: its arguments, and what only it has."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    resources: tuple[str, ...] = ()
+    container_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a caller asks of a new container beyond its message."""
+    """What a caller asks of new containers beyond their messages."""
 
     player_id: int | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    resources: tuple[str, ...] = ()
     detach: bool = False
     grace: float | None = None
-    container_id: str | None = None
     parent_container_id: str | None = None
+    connection: Connection | None = None
 
 
-def launch(task: "ContainerTask", args: Any, kwargs: Any, wish: Wish, options: dict[str, Any]) -> Container:
-    """Record a container and publish its message; without a broker the row stays due for the dispatcher."""
+def as_calls(
+    calls: Iterable[tuple[Iterable[Any], Mapping[str, Any]]], resources: Iterable[Iterable[str]] | None
+) -> list[Call]:
+    """Pairs of arguments, and what each call's container holds; raises InvalidArgument for what is none."""
+    pairs = list(calls)
+    if not all(isinstance(each, tuple | list) and len(each) == len(("args", "kwargs")) for each in pairs):
+        raise InvalidArgument("calls are pairs: [(args, kwargs), ...]")
+    held: list[Iterable[str]] = [()] * len(pairs) if resources is None else list(resources)
+    if len(held) != len(pairs):
+        raise InvalidArgument(f"resources are given for {len(held)} calls, but there are {len(pairs)}")
+    return [Call(tuple(args), dict(kwargs), tuple(named)) for (args, kwargs), named in zip(pairs, held, strict=True)]
+
+
+def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: dict[str, Any]) -> list[Container]:
+    """Record containers and publish their messages, all or none; without a broker the rows stay due.
+
+    With a connection they are recorded in its transaction: after its commit a node's dispatcher publishes them.
+    """
     options = {**_options_of(task), **options}
-    _check_call(task, args, kwargs, options)
     _check_wish(wish)
-    wake_in, expires_in = _seconds(options, "countdown", "eta"), _seconds(options, "expires")
-    call = as_call(task.name, args, kwargs, options)
+    _check_calls(task, calls, options)
+    births = _births(task, calls, wish, options)
+    if not births:
+        return []
     with _unstopped():
-        container = _record(task, wish, call, wake_in=wake_in, expires_in=expires_in)
-        if wake_in is None:
-            _publish(task, container, args, kwargs, options)
-    return container
+        given = {call.container_id for call in calls if call.container_id is not None}
+        recorded = _record(task, births, given, wish.connection)
+        if births[0].wake_in is None:
+            _publish(task, [(each.id, call) for each, call in zip(recorded, calls, strict=True)], options)
+    return [task.lifecycle.keep(each) for each in recorded]
+
+
+def relaunch(lifecycle: "Lifecycle", container: Container) -> Container:
+    """A new container that does the same once more: type, arguments, options, tags, player, grace and resources.
+
+    It is no member of the chord or group that the old one was. Raises UnknownType, and as `launch` does.
+    """
+    with lifecycle.database.read() as connection:
+        recorded = messages(connection, [container.id])[container.id]
+        resources = tuple(assignments.ever_held_by(connection, container.id))
+    call = read_call(recorded or {})
+    task = lifecycle.types().get(container.container_type)
+    if recorded is None or task is None:
+        raise UnknownType(f"no task of this app can run {container.id} again: its type is {container.container_type}")
+    wish = Wish(player_id=container.player_id, tags=container.tags, detach=container.detached, grace=container.grace)
+    options = {name: value for name, value in call["options"].items() if name not in OF_THE_CANVAS}
+    return launch(task, [Call(tuple(call["args"]), call["kwargs"], resources)], wish, options)[0]
 
 
 def republish(task: "ContainerTask", args: Any, kwargs: Any, task_id: str, options: dict[str, Any]) -> AsyncResult:
@@ -76,31 +126,42 @@ def running_parent() -> Parent | None:
     return parent_in(header_in(current_task.request)) if current_task else None
 
 
-def _check_call(task: "ContainerTask", args: Any, kwargs: Any, options: dict[str, Any]) -> None:
-    """What Celery would find only after the row was there."""
+def _check_calls(task: "ContainerTask", calls: Sequence[Call], options: dict[str, Any]) -> None:
+    """What Celery, or the database less well, would find only after rows were there."""
     if task.app.conf.task_always_eager:
         raise InvalidArgument("task_always_eager runs no containers: call the task as a function, or turn it off")
     if "task_id" in options:
         raise InvalidArgument("a container's task id is its container_id: give that")
     if options.get("countdown") is not None and options.get("eta") is not None:
         raise InvalidArgument("give countdown or eta, not both")
-    if task.typing and hasattr(task, "__header__"):
-        task.__header__(*(args or ()), **(kwargs or {}))
+    for call in calls:
+        if task.typing and hasattr(task, "__header__"):
+            task.__header__(*call.args, **call.kwargs)
+        if call.container_id is not None:
+            check_id(call.container_id)
+        for resource in call.resources:
+            _check_text("a resource", resource, least=1)
+    _check_distinct("a resource", (resource for call in calls for resource in set(call.resources)))
+    _check_distinct("a container_id", (call.container_id for call in calls if call.container_id is not None))
+
+
+def _check_distinct(what: str, given: Iterable[str]) -> None:
+    for value, number in Counter(given).items():
+        if number > 1:
+            raise InvalidArgument(f"{what} is given to {number} containers at once: {value}")
 
 
 def _check_wish(wish: Wish) -> None:
-    """What the columns cannot hold, said before the database says it less well."""
-    if wish.container_id is not None:
-        check_id(wish.container_id)
+    """What the columns cannot hold."""
     if wish.grace is not None:
         check_seconds("grace", wish.grace)
+    if not isinstance(wish.connection, Connection | None):
+        raise InvalidArgument("connection is SQLAlchemy's Connection; of a Session give session.connection()")
     if isinstance(wish.player_id, bool) or not isinstance(wish.player_id, int | None):
         raise InvalidArgument(f"player_id is a whole number, not {wish.player_id!r}")
     for name, value in wish.tags.items():
         _check_text("a tag's name", name, least=1)
         _check_text(f"tag {name}", value, least=0)
-    for resource in wish.resources:
-        _check_text("a resource", resource, least=1)
 
 
 def _check_text(what: str, value: Any, *, least: int) -> None:
@@ -108,50 +169,85 @@ def _check_text(what: str, value: Any, *, least: int) -> None:
         raise InvalidArgument(f"{what} is text of {least} to {MAX_ID} characters, not {value!r}")
 
 
-def _record(
-    task: "ContainerTask", wish: Wish, call: dict[str, Any], *, wake_in: float | None, expires_in: float | None
-) -> Container:
-    """Insert the row; a generated id that exists gets a new suffix."""
-    lifecycle = task.lifecycle
-    parent = running_parent()
+def _births(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: dict[str, Any]) -> list[Birth]:
+    """What is to be recorded; what is to be published at once has no `wake_in`."""
+    lifecycle, parent = task.lifecycle, running_parent()
     if wish.parent_container_id is not None and (parent is None or parent.id != wish.parent_container_id):
         parent = Parent(id=wish.parent_container_id)
-    for attempt in range(GENERATED_TRIES):
-        birth = Birth(
-            id=wish.container_id or new_id(task.type_name, wish.resources),
-            container_type=task.type_name,
-            by=parent.id if parent else lifecycle.who,
-            parent=parent,
-            player_id=wish.player_id,
-            tags=wish.tags,
-            resources=wish.resources,
-            detached=wish.detach,
-            message=call,
-            queue=_queue(task, call),
-            max_iterations=task.iterations,
-            iteration_interval=task.interval,
-            grace=next(g for g in (wish.grace, task.grace, lifecycle.settings.grace) if g is not None),
-            wake_in=wake_in,
-            expires_in=expires_in,
-        )
+    wake_in, expires_in = _seconds(options, "countdown", "eta"), _seconds(options, "expires")
+    if wish.connection is not None and wake_in is None:
+        wake_in = 0.0
+    pattern = Birth(
+        id="",
+        container_type=task.type_name,
+        by=parent.id if parent else lifecycle.who,
+        parent=parent,
+        player_id=wish.player_id,
+        tags=wish.tags,
+        detached=wish.detach,
+        max_iterations=task.iterations,
+        iteration_interval=task.interval,
+        grace=next(g for g in (wish.grace, task.grace, lifecycle.settings.grace) if g is not None),
+        wake_in=wake_in,
+        expires_in=expires_in,
+    )
+    return [_birth_of(task, call, pattern, options) for call in calls]
+
+
+def _birth_of(task: "ContainerTask", call: Call, pattern: Birth, options: dict[str, Any]) -> Birth:
+    message = as_call(task.name, call.args, call.kwargs, options)
+    container_id = call.container_id or new_id(task.type_name, call.resources)
+    return replace(pattern, id=container_id, resources=call.resources, message=message, queue=_queue(task, message))
+
+
+def _record(
+    task: "ContainerTask", births: list[Birth], given: set[str], connection: Connection | None
+) -> list[Container]:
+    """Insert the rows; a generated id that exists gets a new suffix."""
+    database = task.lifecycle.database
+    for _ in range(GENERATED_TRIES):
         try:
-            return lifecycle.keep(spawn(lifecycle.database, birth))
-        except ContainerExists:
-            if wish.container_id is not None or attempt == GENERATED_TRIES - 1:
+            if connection is None:
+                return spawn_all(database, births)
+            with database.within(connection) as theirs:
+                return record_all(theirs, births)
+        except ContainerExists as error:
+            taken = error.container_id
+            if taken in given:
                 raise
-    raise AssertionError("unreachable")
+            births = [
+                replace(each, id=new_id(task.type_name, each.resources)) if each.id == taken else each
+                for each in births
+            ]
+    raise ContainerExists(taken)
 
 
-def _publish(task: "ContainerTask", container: Container, args: Any, kwargs: Any, options: dict[str, Any]) -> None:
+def _publish(task: "ContainerTask", messages: Sequence[tuple[str, Call]], options: dict[str, Any]) -> None:
+    """In one batch, where the broker's client can do that."""
     lifecycle = task.lifecycle
     said = with_header(options, header(lifecycle, recorded=True))
     sent = {**said, **dict.fromkeys(OF_THE_ROW)}
     try:
         lifecycle.doorbell.reach()
-        Task.apply_async(task, args, kwargs, task_id=container.id, **sent)
-    except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the row is there and stays due
-        log.warning("message not published, the dispatcher will container=%s error=%s", container.id, error)
-        put_back(lifecycle.database, [container.id])
+        with _batch(task, sent, len(messages)) as how:
+            for container_id, call in messages:
+                Task.apply_async(task, call.args, dict(call.kwargs), task_id=container_id, **how)
+    except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the rows are there and stay due
+        first, number = messages[0][0], len(messages)
+        log.warning("message not published, the dispatcher will container=%s of=%d error=%s", first, number, error)
+        put_back(lifecycle.database, [container_id for container_id, _ in messages])
+
+
+@contextmanager
+def _batch(task: "ContainerTask", options: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
+    """The options for one of several messages that go out together at the end of the block."""
+    if number == 1 or any(options.get(given) for given in ("producer", "publisher", "connection")):
+        yield options
+        return
+    with task.app.producer_pool.acquire(block=True) as producer:
+        batch = getattr(producer, "batch", nullcontext)  # kombu 5.7
+        with batch():
+            yield {**options, "producer": producer}
 
 
 def _queue(task: "ContainerTask", call: dict[str, Any]) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery.exceptions import Ignore, Retry
@@ -10,7 +11,7 @@ from celery.states import FAILURE, SUCCESS
 from kombu.utils.functional import retry_over_time
 
 from lifecycle.domain.container import Container
-from lifecycle.domain.ending import Ending, completed, failed, stopped
+from lifecycle.domain.ending import Ending, Finish, Later, completed, failed, stopped
 from lifecycle.domain.policy import INFINITE, STOPPED_BY_USER
 from lifecycle.domain.status import Status
 from lifecycle.errors import (
@@ -50,7 +51,8 @@ def run(task: "ContainerTask", args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         _end(task, execution, None if isinstance(stop, ExecutionSuperseded) else stopped())
         raise Ignore(str(stop)) from None
     except Retry:
-        _rest(task, execution, *_again(execution), iterations=0)
+        message, seconds = execution.retry or (None, 0.0)
+        _rest(task, execution, seconds, message=message)
         raise
     except Ignore:
         if not execution.ended:
@@ -70,12 +72,18 @@ def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...],
         value = execution.body(lambda: task.run(*args, **kwargs))
         if execution.raised:
             raise ContainerStopped(execution.container.id)  # the body swallowed it
+        if isinstance(value, Later):
+            _rest(task, execution, value.until, state={**execution.container.state, **value.state})
+            raise Ignore(f"{execution.container.id} goes on later")
+        if isinstance(value, Finish):
+            execution.message = value.message
+            return value.result
         done += 1
         if total != INFINITE and done >= total:
             return value
         interval = execution.container.iteration_interval
         if interval > 0:
-            _rest(task, execution, None, interval, iterations=1)
+            _rest(task, execution, interval, iterations=1)
             raise Ignore(f"{execution.container.id} rests {interval} s")
         if not _count(task, execution):
             raise ContainerStopped(execution.container.id)
@@ -202,33 +210,33 @@ def _tell(lifecycle: "Lifecycle", container: Container, ending: Ending, changed:
     lifecycle.doorbell.revoked([each.id for each in changed if each.status is Status.STOPPED], STOPPED_BY_USER)
     if ending.outcome is Status.FAILED and not changed[0].ended:
         lifecycle.doorbell.ring(container.root_id, container.depth)
-    elif len(changed) == 1 and changed[0].parent is not None:
-        lifecycle.wake_parent(container)
+    elif changed[0].ended and changed[0].previous is Status.STOPPING and changed[-1].parent is not None:
+        lifecycle.wake_parent(changed[-1].parent, container)
 
 
 def _rest(
-    task: "ContainerTask", execution: Execution, message: dict[str, Any] | None, seconds: float, *, iterations: int
+    task: "ContainerTask",
+    execution: Execution,
+    until: float | datetime,
+    *,
+    iterations: int = 0,
+    message: dict[str, Any] | None = None,
+    state: dict[str, Any] | None = None,
 ) -> None:
     """Give the slot back; a container that is being stopped, or was taken over, ends instead."""
     container = execution.container
     task.lifecycle.logs_handler.flush()
+    how: dict[str, Any] = {"until": until, "iterations": iterations, "message": message, "state": state}
 
     def rest() -> bool:
         with task.lifecycle.database.begin() as connection:
-            return runs.rest(
-                connection, container.id, container.epoch, until=seconds, iterations=iterations, message=message
-            )
+            return runs.rest(connection, container.id, container.epoch, **how)
 
     if _patiently(task.lifecycle, rest):
         execution.ended = True
     else:
         _end(task, execution, stopped())
         raise Ignore(f"{container.id} was stopped")
-
-
-def _again(execution: Execution) -> tuple[dict[str, Any] | None, float]:
-    """The message and the delay that `self.retry()` asked for."""
-    return execution.retry or (None, 0.0)
 
 
 def _drop_connections(task: "ContainerTask") -> None:
@@ -259,7 +267,8 @@ def finish(task: "ContainerTask", task_id: str, state: str | None, value: Any) -
         return
     try:
         if not execution.ended and state in {SUCCESS, FAILURE}:
-            _end(task, execution, completed(value) if state == SUCCESS else failed(str(value)))
+            ending = completed(value, execution.message) if state == SUCCESS else failed(str(value))
+            _end(task, execution, ending)
     finally:
         executions.leave()
         task.lifecycle.seat().clear()

@@ -13,8 +13,9 @@ from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
 from lifecycle.errors import ImpossibleSettings, InvalidArgument, InvalidParent
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.installed import lifecycle_of
-from lifecycle.runtime.launch import Wish, launch, republish
+from lifecycle.runtime.launch import Call, Wish, as_calls, launch, republish
 from lifecycle.runtime.run import run
+from lifecycle.store.engine import Connection
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
@@ -68,25 +69,55 @@ class ContainerTask(Task):
         grace: float | None = None,
         container_id: str | None = None,
         parent_container_id: str | None = None,
+        connection: Connection | None = None,
         **apply_async_options: Any,
     ) -> Container:
         """Record a container and publish its message; a child of the container whose body is running here.
 
         tags are added to the inherited ones. resources are held until it has ended. detach: not stopped with its
         parent. grace: seconds. parent_container_id: another parent than the running container.
+        connection: SQLAlchemy's, to this database; the row is part of its transaction, and a node publishes the message
+        after the commit. Until then a stop of the parent waits.
         Raises InvalidParent, PlayerMismatch, ContainerExists, ResourceHeld or InvalidArgument, and nothing is
         recorded then; ContainerStopped if the running container is being stopped.
         """
         wish = Wish(
             player_id=player_id,
             tags=dict(tags or {}),
-            resources=tuple(resources),
             detach=detach,
             grace=grace,
-            container_id=container_id,
             parent_container_id=parent_container_id,
+            connection=connection,
         )
-        return launch(self, tuple(args), dict(kwargs or {}), wish, apply_async_options)
+        call = Call(tuple(args), dict(kwargs or {}), tuple(resources), container_id)
+        return launch(self, [call], wish, apply_async_options)[0]
+
+    def spawn_many(
+        self,
+        calls: Iterable[tuple[Iterable[Any], Mapping[str, Any]]],
+        *,
+        player_id: int | None = None,
+        tags: Mapping[str, str] | None = None,
+        resources: Iterable[Iterable[str]] | None = None,
+        detach: bool = False,
+        grace: float | None = None,
+        parent_container_id: str | None = None,
+        connection: Connection | None = None,
+        **apply_async_options: Any,
+    ) -> list[Container]:
+        """As `spawn` for each `(args, kwargs)` of `calls`, all or none: one INSERT, one batch of messages.
+
+        resources: for each call, what its container holds; else as `spawn`, for all alike.
+        """
+        wish = Wish(
+            player_id=player_id,
+            tags=dict(tags or {}),
+            detach=detach,
+            grace=grace,
+            parent_container_id=parent_container_id,
+            connection=connection,
+        )
+        return launch(self, as_calls(calls, resources), wish, apply_async_options)
 
     def apply_async(
         self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
@@ -97,8 +128,9 @@ class ContainerTask(Task):
         execution = current_execution()
         if task_id is not None and execution is not None and execution.container.id == task_id:
             return republish(self, args, kwargs, task_id, options)
+        call = Call(tuple(args or ()), dict(kwargs or {}), container_id=task_id)
         try:
-            return self.AsyncResult(launch(self, args, kwargs, Wish(container_id=task_id), options).id)
+            return self.AsyncResult(launch(self, [call], Wish(), options)[0].id)
         except InvalidParent as error:
             if execution is None or not execution.over:
                 raise

@@ -57,11 +57,33 @@ def holder(connection: sa.Connection, resource: str, player_id: int | None) -> s
     return connection.execute(sa.select(a.container_id).where(held)).scalar()
 
 
-def held_by(connection: sa.Connection, container_ids: Iterable[str]) -> list[Assignment]:
-    """What these containers hold now."""
-    held = sa.and_(a.container_id.in_(list(container_ids)), a.released_at.is_(None))
+def held(
+    connection: sa.Connection,
+    *,
+    container_id: str | None = None,
+    player_id: int | None = None,
+    resource: str | None = None,
+) -> list[Assignment]:
+    """What is held now: by a container, for a player, of a name, or all; in the order it was taken."""
+    asked = {a.container_id: container_id, a.player_id: player_id, a.resource: resource}
+    filters = [column == value for column, value in asked.items() if value is not None]
     columns = (a.resource, a.player_id, a.container_id, a.assigned_at)
-    return [Assignment(*row) for row in connection.execute(sa.select(*columns).where(held).order_by(a.id))]
+    query = sa.select(*columns).where(a.released_at.is_(None), *filters).order_by(a.id)
+    return [Assignment(*row) for row in connection.execute(query)]
+
+
+def ever_held_by(connection: sa.Connection, container_id: str) -> list[str]:
+    """The resources it was spawned with."""
+    query = sa.select(a.resource).where(a.container_id == container_id).order_by(a.id)
+    return list(dict.fromkeys(connection.execute(query).scalars()))
+
+
+def take_away(connection: sa.Connection, held: Assignment, *, why: str, also_live: bool) -> bool:
+    """Give one resource back for its holder; False if it was given back meanwhile, or the holder lives."""
+    mine = sa.and_(a.container_id == held.container_id, a.resource == held.resource, a.released_at.is_(None))
+    ended = sa.exists(sa.select(sa.literal(1)).where(containers.c.id == a.container_id, sa.not_(live())))
+    taken = assignments.update().where(mine, sa.true() if also_live else ended)
+    return connection.execute(taken.values(released_at=now(), released_why=why)).rowcount == 1
 
 
 def release_owed(connection: sa.Connection, container_id: str) -> None:

@@ -43,6 +43,7 @@ def from_row(row: sa.Row[Any], tags: Mapping[str, str] | None = None) -> Contain
         values["status"] = Status(values["status"])
     except ValueError as error:
         raise CorruptRow(f"container {values['id']} has an unknown status: {values['status']!r}") from error
+    values["state"] = values["state"] or {}
     values["tags"] = dict(sorted((tags or values["tags"] or {}).items()))
     return Container(**values)
 

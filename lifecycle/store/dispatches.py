@@ -1,11 +1,13 @@
 """Rows that are due and have no message on its way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from lifecycle.store.clock import later, now
+from lifecycle.store.clock import UtcDateTime, later, now
 from lifecycle.store.tables import containers, startable
 
 c = containers.c
@@ -36,12 +38,29 @@ def take_again(connection: sa.Connection, ids: list[str], after: float) -> list[
 
 def unclaimed(connection: sa.Connection, after: float, limit: int) -> list[Unclaimed]:
     """Rows whose message has been on its way for `after` seconds, doubled with each message sent."""
-    other = containers.alias()
-    claimed = sa.and_(other.c.epoch > 0, sa.not_(startable(other)))  # not one that was only sent once more
-    newest = sa.select(sa.func.max(other.c.dispatched_at)).where(other.c.queue == c.queue, claimed)
-    overtaken = newest.correlate(containers).scalar_subquery() >= later(c.dispatched_at, after)
-    query = sa.select(c.id, c.queue, sa.func.coalesce(overtaken, sa.false())).where(_unclaimed_for(after))
-    return [Unclaimed(row[0], row[1], bool(row[2])) for row in connection.execute(query.limit(limit))]
+    query = sa.select(c.id, c.queue, c.dispatched_at).where(_unclaimed_for(after)).limit(limit)
+    rows = connection.execute(query).all()
+    newest = {queue: _newest_claimed(connection, queue) for queue in {row.queue for row in rows}}
+    limit_of = {queue: None if sent is None else sent - timedelta(seconds=after) for queue, sent in newest.items()}
+    found = []
+    for row in rows:
+        until = limit_of[row.queue]
+        found.append(Unclaimed(row.id, row.queue, overtaken=until is not None and row.dispatched_at <= until))
+    return found
+
+
+def _newest_claimed(connection: sa.Connection, queue: str | None) -> datetime | None:
+    """When the last claimed message of a queue was sent; asked once a queue, for it passes over a woken backlog."""
+    claimed = sa.and_(c.queue == queue, c.epoch > 0, sa.not_(startable()))  # not one that was only sent once more
+    newest = sa.select(c.dispatched_at).where(claimed, c.dispatched_at.is_not(None))
+    return connection.execute(newest.order_by(c.dispatched_at.desc()).limit(1)).scalar()
+
+
+def seconds_to_next(connection: sa.Connection) -> float | None:
+    """How long until the next row is due; None if none waits for its time."""
+    waiting = sa.select(sa.type_coerce(sa.func.min(c.wake_at), UtcDateTime), now())
+    wake_at, at = connection.execute(waiting.where(startable(), c.dispatched_at.is_(None))).one()
+    return None if wake_at is None else float((wake_at - at).total_seconds())
 
 
 def expired(connection: sa.Connection, limit: int) -> list[str]:
@@ -54,13 +73,17 @@ def has_expired(connection: sa.Connection, container_id: str) -> bool:
     return connection.execute(sa.select(c.id).where(c.id == container_id, _late())).first() is not None
 
 
-def put_back(connection: sa.Connection, container_id: str, *, seconds: float) -> None:
-    """Its message could not be published: due again in `seconds`.
+def put_back(connection: sa.Connection, container_ids: Sequence[str], *, seconds: float, wait: bool) -> set[str]:
+    """Their messages could not be published: due again in `seconds`; those it was done for.
 
-    One row a transaction: who waits for a lock and holds none is in nobody's way, not even a mark's.
+    Many at once only without waiting for locks; with, one row a transaction: who waits for a lock and holds none is in
+    nobody's way, not even a mark's.
     """
-    unsent = containers.update().where(c.id == container_id, startable(), c.dispatched_at.is_not(None))
+    sent = sa.select(c.id).where(c.id.in_(container_ids), startable(), c.dispatched_at.is_not(None))
+    locked = [row.id for row in connection.execute(sent.with_for_update(skip_locked=not wait))]
+    unsent = containers.update().where(c.id.in_(locked))
     connection.execute(unsent.values(dispatched_at=None, wake_at=later(now(), seconds)))
+    return set(locked)
 
 
 def _late() -> sa.ColumnElement[bool]:

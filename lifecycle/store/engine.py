@@ -20,7 +20,14 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from lifecycle.errors import CorruptRow, ImpossibleSettings, SchemaMissing, StoreError, StoreUnreachable
+from lifecycle.errors import (
+    CorruptRow,
+    ImpossibleSettings,
+    InvalidArgument,
+    SchemaMissing,
+    StoreError,
+    StoreUnreachable,
+)
 from lifecycle.store.forks import close_at_fork, no_fork
 from lifecycle.store.tables import identity
 
@@ -83,6 +90,26 @@ class Database:
         """A connection for reading; each statement sees what is committed by then."""
         with self._around(), self._translated(), no_fork(), self._reader.connect() as connection:
             yield connection
+
+    @contextmanager
+    def within(self, connection: sa.Connection) -> Iterator[sa.Connection]:
+        """A savepoint in a caller's own transaction: what is refused in the block leaves that as it was.
+
+        Raises InvalidArgument for a connection to another database, or one that commits by itself.
+        """
+        options = connection.get_execution_options()
+        if options.get("isolation_level") == "AUTOCOMMIT":
+            raise InvalidArgument("the connection commits each statement by itself: give one in a transaction")
+        with self._around(), self._translated():
+            _begin_for_savepoint(connection)
+            connection.execution_options(schema_translate_map={None: self.schema} if self.schema else {})
+            try:
+                with connection.begin_nested():
+                    if connection.execute(sa.select(identity.c.id)).scalar() != self.id:
+                        raise InvalidArgument(f"the connection is not to {shown(self.url)}")
+                    yield connection
+            finally:
+                connection.execution_options(schema_translate_map=options.get("schema_translate_map") or {})
 
     @property
     def id(self) -> str:
@@ -204,6 +231,13 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_for_savepoint(connection: sa.Connection) -> None:
+    """On SQLite a savepoint outside of a transaction would begin one, and its release would commit it."""
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite" and not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _begin_immediate(connection: sa.Connection) -> None:

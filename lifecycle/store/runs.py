@@ -23,6 +23,7 @@ child = containers.alias("child")  # made once: an alias copies every column, an
 OFF_NODE: dict[Any, Any] = {"node": None, "pid": None, "pid_started": None}
 ITS_EPOCH = sa.and_(THE_ROW, c.epoch == sa.bindparam("its_epoch"))
 ITS_RUN = sa.and_(ITS_EPOCH, c.status == Status.RUNNING.value, c.node.is_not(None))
+ITS_LIFE = sa.and_(ITS_EPOCH, live(), c.node.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def waits_for_signal(connection: sa.Connection, container_id: str) -> str | None
 
 
 COUNT = containers.update().where(ITS_RUN).values(current_iteration=c.current_iteration + 1, updated_at=now())
-KEEP = containers.update().where(ITS_RUN).values(state=sa.bindparam("its_state", type_=Json), updated_at=now())
+KEEP = containers.update().where(ITS_LIFE).values(state=sa.bindparam("its_state", type_=Json), updated_at=now())
 
 
 def count_iteration(connection: sa.Connection, container_id: str, epoch: int) -> bool:
@@ -167,7 +168,7 @@ def count_iteration(connection: sa.Connection, container_id: str, epoch: int) ->
 
 
 def keep_state(connection: sa.Connection, container_id: str, epoch: int, state: dict[str, Any]) -> bool:
-    """Record what the container is to know when it runs again; False if this execution has no say any more."""
+    """Record what the container is to know when it runs again; False if another execution took over."""
     return connection.execute(KEEP, {"the_id": container_id, "its_epoch": epoch, "its_state": state}).rowcount == 1
 
 
@@ -196,9 +197,18 @@ ENDING = {
     "result": sa.bindparam("its_result", type_=Json),
     "current_iteration": c.current_iteration + sa.bindparam("iterations_done"),
 }
-ITS_END = containers.update().where(ITS_EPOCH, c.node.is_not(None), live())
-END = ITS_END.where(no_live_child()).values({**ENDING, "status": _outcome, **over_now()}).returning(*ENDED)
-END_LATER = ITS_END.values({**ENDING, "outcome": _outcome, **OFF_NODE, "updated_at": now()}).returning(*MOVED)
+END = (
+    containers.update()
+    .where(ITS_LIFE, no_live_child())
+    .values({**ENDING, "status": _outcome, **over_now()})
+    .returning(*ENDED)
+)
+END_LATER = (
+    containers.update()
+    .where(ITS_LIFE)
+    .values({**ENDING, "outcome": _outcome, **OFF_NODE, "updated_at": now()})
+    .returning(*MOVED)
+)
 SETTLE = (
     containers.update().where(THE_ROW, over(), no_live_child()).values({**settled(), **over_now()}).returning(*ENDED)
 )

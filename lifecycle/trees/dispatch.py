@@ -1,7 +1,7 @@
 """Publishing what is due: one start path for every row that its spawner did not publish itself."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lifecycle.store import dispatches
@@ -14,10 +14,16 @@ RETRY = 2.0  # seconds until a message that could not be published is tried agai
 
 
 def dispatch(database: Database, doorbell: Doorbell) -> int:
-    """Publish the messages of rows whose time has come; how many. Safe on many nodes at once."""
+    """Publish the messages of rows whose time has come, a batch at most; how many. Safe on many nodes at once."""
     with database.begin() as connection:
         due = dispatches.take_due(connection, BATCH)
     return _publish(database, doorbell, due)
+
+
+def seconds_to_next(database: Database) -> float | None:
+    """How long until the next row is due; None if none waits for its time."""
+    with database.read() as connection:
+        return dispatches.seconds_to_next(connection)
 
 
 def redispatch(database: Database, doorbell: Doorbell, *, after: float) -> int:
@@ -40,14 +46,21 @@ def redispatch(database: Database, doorbell: Doorbell, *, after: float) -> int:
     return _publish(database, doorbell, again)
 
 
-def put_back(database: Database, container_ids: list[str], *, seconds: float = RETRY) -> None:
+def put_back(database: Database, container_ids: Sequence[str], *, seconds: float = RETRY) -> None:
     """Make rows due again whose message could not be published.
 
-    None is skipped because it is locked: that may be a spawn under it, and its message would be missing.
+    First all that nobody holds, then the others one by one: one that is locked, as by a spawn under it, is not skipped,
+    or its message would be missing.
     """
-    for container_id in container_ids:
+    done: set[str] = set()
+    for first in range(0, len(container_ids), BATCH):
         with database.begin() as connection:
-            dispatches.put_back(connection, container_id, seconds=seconds)
+            some = container_ids[first : first + BATCH]
+            done |= dispatches.put_back(connection, some, seconds=seconds, wait=False)
+    for container_id in container_ids:
+        if container_id not in done:
+            with database.begin() as connection:
+                dispatches.put_back(connection, [container_id], seconds=seconds, wait=True)
 
 
 def _publish(database: Database, doorbell: Doorbell, due: Iterable[tuple[str, dict[str, Any]]]) -> int:

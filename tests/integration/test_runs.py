@@ -193,8 +193,8 @@ def test_what_could_not_be_published_is_due_again(grove):
         dispatches.take_due(connection, 10)
     grove.stop("stopped")
     with grove.database.begin() as connection:
-        dispatches.put_back(connection, "waits", seconds=-1)
-        dispatches.put_back(connection, "stopped", seconds=-1)
+        dispatches.put_back(connection, ["waits"], seconds=-1, wait=True)
+        dispatches.put_back(connection, ["stopped"], seconds=-1, wait=True)
         assert [row[0] for row in dispatches.take_due(connection, 10)] == ["waits"]
 
 
@@ -203,7 +203,7 @@ def test_what_rests_already_is_not_put_back(grove):
     grove.rest("worker-1")
     before = grove.get("worker-1")
     with grove.database.begin() as connection:
-        dispatches.put_back(connection, "worker-1", seconds=-1)
+        dispatches.put_back(connection, ["worker-1"], seconds=-1, wait=True)
     assert grove.get("worker-1") == before
 
 
