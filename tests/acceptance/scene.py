@@ -101,7 +101,7 @@ class Scene:
         c = containers.c
         query = sa.select(*store.COLUMNS).where(c.root_id.endswith(self.suffix)).order_by(c.created_at, c.id)
         with self.lifecycle.database.read() as connection:
-            return [self.lifecycle.keep(each) for each in store.with_tags(connection, connection.execute(query).all())]
+            return [self.lifecycle.keep(store.from_row(row)) for row in connection.execute(query)]
 
     def edit(self, name, **values):
         """An operator's hand-made UPDATE."""

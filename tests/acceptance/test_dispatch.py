@@ -2,8 +2,7 @@
 
 import pytest
 
-from lifecycle.runtime.launch import Wish, _record
-from lifecycle.runtime.message import as_call
+from lifecycle.runtime.launch import Call, Wish, _births, _record
 from tests.acceptance.scene import Scene
 from tests.acceptance.world import eventually
 
@@ -28,8 +27,8 @@ def scene(world):
 def record_only(scene, name, kind="ANSWER", **kwargs):
     """The row alone, as a spawner leaves it that dies before it publishes."""
     task = scene.lifecycle.types()[kind]
-    wish = Wish(container_id=scene.id(name))
-    return _record(task, wish, as_call(task.name, (), kwargs, {}), wake_in=None, expires_in=None)
+    births = _births(task, [Call((), kwargs, container_id=scene.id(name))], Wish(), {})
+    return _record(task, births, {scene.id(name)}, None)[0]
 
 
 def test_a_message_lost_between_commit_and_publish_is_sent_again_and_runs_once(scene):
