@@ -9,8 +9,12 @@ VERBS = {
     "get": Verb("get:get_container", "All about one container.", ("inspect",)),
     "logs": Verb("logs:show_logs", "What a container logged, in UTC."),
     "start": Verb("start:start_container", "Start a container of a registered type."),
+    "rerun": Verb("start:rerun_container", "Start a container once more, as a new one."),
+    "wait": Verb("wait:wait_for_containers", "Wait until containers have ended, for their exit code."),
     "stop": Verb("stop:stop_containers", "Stop containers with all below them, children first."),
     "kill": Verb("stop:kill_containers", "Stop at once, without a time to clean up."),
+    "assignments": Verb("assignments:show_assignments", "Who holds which resource; release one."),
+    "check": Verb("check:check_all", "Does all fit together: settings, database, broker, nodes?"),
     "migrate": Verb("migrate:migrate_schema", "Create or upgrade the tables."),
 }
 

@@ -1,4 +1,4 @@
-"""`container start`: a container of a registered type, from the command line."""
+"""`container start` and `rerun`: a container of a registered type, from the command line."""
 
 import json
 import math
@@ -8,12 +8,23 @@ from typing import Any
 import click
 
 from lifecycle.cli.group import Refusal
-from lifecycle.cli.options import INTERRUPTED, grace_option, pass_lifecycle, player_option, split_pairs, tag_option
+from lifecycle.cli.options import (
+    INTERRUPTED,
+    find_one,
+    grace_option,
+    id_argument,
+    pass_lifecycle,
+    player_option,
+    split_pairs,
+    tag_option,
+)
 from lifecycle.cli.text import clean
+from lifecycle.cli.wait import ending, exit_code
 from lifecycle.domain.container import Container
 from lifecycle.runtime.app import Lifecycle
 
 NO_BROKER = "the broker could not be reached: the container is recorded, and a node will start it"
+wait_option = click.option("--wait", is_flag=True, help="Wait for its end and exit with its exit code.")
 
 
 def _kwargs(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
@@ -33,7 +44,7 @@ def _kwargs(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]
 @click.option("--detach", is_flag=True, help="Not stopped with a parent.")
 @grace_option("From a stop to the kill, instead of its type's.")
 @click.option("--id", "container_id", metavar="ID", help="Its id, instead of a generated one.")
-@click.option("--wait", is_flag=True, help="Wait for its end and exit with its exit code.")
+@wait_option
 @pass_lifecycle
 def start_container(
     lifecycle: Lifecycle, *, container_type: str, kwargs: Mapping[str, Any], wait: bool, **how: Any
@@ -51,6 +62,25 @@ def start_container(
         container = lifecycle.start(container_type, kwargs, **how)
     except TypeError as error:  # as Python says that the body takes no such arguments
         raise Refusal(clean(error)) from error
+    tell(container, wait=wait)
+
+
+@click.command("rerun")
+@id_argument
+@player_option
+@wait_option
+@pass_lifecycle
+def rerun_container(lifecycle: Lifecycle, *, container_id: str, player_id: int | None, wait: bool) -> None:
+    """Start a new container as ID was started, and print its id.
+
+    It has the same type, arguments, options, tags, player, grace and resources.
+    """
+    lifecycle.app.loader.import_default_modules()
+    tell(lifecycle.rerun(find_one(lifecycle, container_id, player_id).id, player_id=player_id), wait=wait)
+
+
+def tell(container: Container, *, wait: bool) -> None:
+    """Print the id of a new container; say if no broker has its message; with `wait`, exit as it does."""
     click.echo(clean(container.id))
     if container.refresh().dispatched_at is None and container.wake_at is None:
         raise Refusal(NO_BROKER)
@@ -65,9 +95,8 @@ def ended(container: Container) -> int:
     except KeyboardInterrupt:
         click.echo("not waiting any more: the container goes on", err=True)
         return INTERRUPTED
-    message = f": {clean(container.exit_message)}" if container.exit_message else ""
-    click.echo(f"{container.status} {container.exit_code}{message}", err=True)
-    return 1 if container.exit_code is None else container.exit_code
+    click.echo(ending(container), err=True)
+    return exit_code(container)
 
 
 def parse_value(text: str) -> Any:

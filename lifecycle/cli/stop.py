@@ -1,26 +1,32 @@
 """`container stop` and `kill`: take trees down, children before parents, and say how each container fared."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 from rich.console import Console
 
-from lifecycle.cli.options import INTERRUPTED, find_one, grace_option, pass_lifecycle, player_option
+from lifecycle.cli.group import Misuse
+from lifecycle.cli.options import INTERRUPTED, grace_option, pass_lifecycle, player_option, tag_option
+from lifecycle.cli.targets import Trees, check_choice, extent, fitting, named, trees_of
 from lifecycle.cli.text import clean, count
 from lifecycle.domain.container import Container
+from lifecycle.domain.policy import STOPPED_BY_USER
 from lifecycle.domain.report import StopReport
 from lifecycle.runtime.app import Lifecycle
 from lifecycle.trees import stop as stops
+from lifecycle.trees.doorbell import Doorbell
 
 PATIENCE = 5.0  # seconds beyond the last deadline or, of a lost node, its lease
+SHOWN = 20  # trees that a question lists
+NOTHING = "No live container fits: nothing to stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What the user wants done to the containers named."""
+    """What the user wants done to the containers chosen."""
 
     grace: float | None
     force: bool
@@ -28,16 +34,43 @@ class Order:
     wait: bool
 
 
+class Bell:
+    """The doorbell of many stops: nodes are rung once, and Celery's results told once, at the end."""
+
+    def __init__(self, doorbell: Doorbell) -> None:
+        self._doorbell = doorbell
+        self._rung: bool | None = None
+        self._stopped: list[str] = []
+        self.publish, self.is_empty = doorbell.publish, doorbell.is_empty
+
+    def ring(self, root_id: str, depth: int) -> bool:
+        """One ring is enough: a node that hears it looks at all that it runs."""
+        if self._rung is None:
+            self._rung = self._doorbell.ring(root_id, depth)
+        return self._rung
+
+    def revoked(self, container_ids: Sequence[str], _reason: str) -> None:
+        """Keep them: where results cannot be reached, one wait is enough."""
+        self._stopped += container_ids
+
+    def tell(self) -> None:
+        """Now tell Celery's results."""
+        self._doorbell.revoked(self._stopped, STOPPED_BY_USER)
+        self._stopped = []
+
+
 def _common(verb: Any) -> Any:
     """The options of stop and kill alike."""
     for option in reversed(
         (
-            click.argument("parts", metavar="ID...", nargs=-1, required=True),
+            click.argument("parts", metavar="[ID]...", nargs=-1),
+            tag_option("Stop all containers with this tag; several must all fit."),
+            click.option("--all", "everything", is_flag=True, help="Stop all containers."),
             player_option,
             click.option("--reason", metavar="TEXT", help="Kept with the containers and in their history."),
             click.option("--dry-run", is_flag=True, help="Only show what would be stopped, in order."),
             click.option("--no-wait", is_flag=True, help="Return at once; the nodes do the rest."),
-            click.option("-y", "--yes", is_flag=True, help="Do not ask before stopping several trees."),
+            click.option("-y", "--yes", is_flag=True, help="Do not ask; needed for --tag and --all in scripts."),
         )
     ):
         verb = option(verb)
@@ -71,19 +104,22 @@ def kill_containers(lifecycle: Lifecycle, *, no_wait: bool, **given: Any) -> Non
 
 
 def carry_out(lifecycle: Lifecycle, order: Order, given: dict[str, Any]) -> None:
-    """Resolve every id before anything is stopped: with one mistake among them nothing is."""
-    targets = [find_one(lifecycle, part, given["player_id"]) for part in given["parts"]]
-    trees: dict[str, list[Container]] = {each.id: [] for each in targets}
-    if len(trees) > 1 or given["dry_run"]:
-        trees = tops({each: lifecycle.preview(each) for each in trees})
+    """Find what is meant, show or ask, then stop it. That nothing fits is no error: all is as it was wanted."""
+    parts, tags, player_id = given["parts"], given["tags"], given["player_id"]
+    check_choice(parts, tags, everything=given["everything"])
+    ids = named(lifecycle, parts, player_id) if parts else fitting(lifecycle, tags, player_id)
+    if not ids:
+        click.echo(NOTHING)
+        return
+    is_clear = bool(parts) and len(ids) == 1
+    trees: Trees = {ids[0]: []} if is_clear and not given["dry_run"] else trees_of(lifecycle, ids)
     if given["dry_run"]:
         print_preview(trees)
         return
-    if len(trees) > 1 and not given["yes"] and sys.stdin.isatty():
-        going = count(sum(len(tree) for tree in trees.values()))
-        click.confirm(f"Stop {count(len(trees), 'tree')} with {going}?", abort=True)
+    if not (is_clear or given["yes"]):
+        ask(trees, must=not parts)
     reports = []
-    for report in stop_all(lifecycle, trees, order):
+    for report in stop_all(lifecycle, list(trees), order):
         print_columns([(each, outcome(report, each)) for each in report.order or (report.root,)])
         reports.append(report)
     click.echo(summary(reports))
@@ -91,33 +127,56 @@ def carry_out(lifecycle: Lifecycle, order: Order, given: dict[str, Any]) -> None
         click.get_current_context().exit(1)
 
 
-def tops(trees: dict[str, list[Container]]) -> dict[str, list[Container]]:
-    """Without those that go down with another one of them."""
-    below = {each.id for top, tree in trees.items() for each in tree if each.id != top}
-    return {top: tree for top, tree in trees.items() if top not in below}
+def ask(trees: Trees, *, must: bool) -> None:
+    """Show the trees and ask; where nobody can answer, refuse what `must` be asked."""
+    if not sys.stdin.isatty():
+        if must:
+            raise Misuse(f"this would stop {extent(trees)}: say --yes, or --dry-run to see which")
+        return
+    shown = list(trees.items())[:SHOWN]
+    print_columns([(top, count(len(tree))) for top, tree in shown])
+    if len(trees) > len(shown):
+        click.echo(f"+{len(trees) - len(shown):,} more")
+    click.confirm(f"Stop {extent(trees)}?", abort=True)
 
 
-def stop_all(lifecycle: Lifecycle, ids: Iterable[str], order: Order) -> Iterator[StopReport]:
+def stop_all(lifecycle: Lifecycle, ids: Sequence[str], order: Order) -> Iterator[StopReport]:
     """Mark all trees before waiting for any: their graces run side by side. On stderr, what one should know."""
-    reports = [
-        lifecycle.stop(each, grace=order.grace, force=order.force, reason=order.reason, wait=False) for each in ids
-    ]
-    for note in dict.fromkeys(note for report in reports for note in report.notes):
+    bell = Bell(lifecycle.doorbell)
+    marked = []
+    try:
+        for each in ids:
+            marked.append(stops.mark(lifecycle.database, request(lifecycle, each, order)))  # noqa: PERF401 - see below
+    finally:
+        if marked and len(marked) < len(ids):
+            click.echo(f"cut off: {len(marked):,} of {count(len(ids), 'tree')} are being stopped", err=True)
+    notes = [note for each in marked for note in stops.ring(lifecycle.database, bell, *each)]
+    bell.tell()
+    for note in dict.fromkeys(notes):
         click.echo(clean(note), err=True)
     try:
-        for report in reports:
-            yield wait_for(lifecycle, report) if order.wait and report.pending else report
+        for mark, target in marked:
+            yield report_on(lifecycle, mark.stop_id, target, wait=order.wait)
     except KeyboardInterrupt:
         click.echo("not waiting any more: the stop goes on", err=True)
         click.get_current_context().exit(INTERRUPTED)
 
 
-def wait_for(lifecycle: Lifecycle, report: StopReport) -> StopReport:
-    """What came of a stop in the end."""
+def request(lifecycle: Lifecycle, container_id: str, order: Order) -> stops.Request:
+    """The stop of one tree, in the name of who types."""
+    grace = 0.0 if order.force else order.grace
+    return stops.Request(container_id=container_id, by=lifecycle.who, reason=order.reason, grace=grace)
+
+
+def report_on(lifecycle: Lifecycle, stop_id: int, target: Container, *, wait: bool) -> StopReport:
+    """What has come of a stop, or with `wait` what came of it in the end."""
+    found = stops.report(lifecycle.database, stop_id, target)
+    if not (wait and found.pending):
+        return found
     patience = lifecycle.settings.expires_in + PATIENCE
     with Console(stderr=True).status("stopping; Ctrl-C leaves, and the stop goes on"):
-        stops.watch(lifecycle.database, lifecycle.doorbell, report.stop_id, patience=patience)
-    return stops.report(lifecycle.database, report.stop_id, lifecycle.get(report.root), report.notes)
+        stops.watch(lifecycle.database, lifecycle.doorbell, stop_id, patience=patience)
+    return stops.report(lifecycle.database, stop_id, target)
 
 
 def outcome(report: StopReport, container_id: str) -> str:
@@ -140,11 +199,10 @@ def summary(reports: Sequence[StopReport]) -> str:
     return ", ".join(f"{number:,} {what}" for what, number in numbers.items() if number)
 
 
-def print_preview(trees: dict[str, list[Container]]) -> None:
+def print_preview(trees: Trees) -> None:
     """What a stop would end now, in stop order."""
-    going = [each for tree in trees.values() for each in tree]
-    print_columns([(each.id, each.status) for each in going])
-    click.echo(f"Would stop {count(len(going))}")
+    print_columns([(each.id, each.status) for tree in trees.values() for each in tree])
+    click.echo(f"Would stop {extent(trees)}")
 
 
 def print_columns(rows: Sequence[tuple[str, str]]) -> None:

@@ -70,14 +70,26 @@ class Cut:
 def table(entries: Iterable[Entry], *, tree: bool, wide: bool) -> Table:
     """The seed's columns; a tree leaves out CREATED, as the seed's does, and `wide` adds what there is."""
     columns = NARROW + (CREATED if wide or not tree else ()) + (WIDE if wide else ())
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    made.add_column("CONTAINER ID")
+    made = blank("CONTAINER ID")
     for title, _ in columns:
         made.add_column(title, no_wrap=title not in ELASTIC)
     for entry in entries:
         cells = [_cell(title, value(entry.container)) for title, value in columns]
         made.add_row(Cut(entry.branch + clean(entry.container.id)), *cells, style="" if entry.matches else "dim")
     return made
+
+
+def blank(*titles: str) -> Table:
+    """A table with no row yet, as all verbs draw theirs."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for title in titles:
+        made.add_column(title)
+    return made
+
+
+def status(text: str) -> Text:
+    """A status in its colour."""
+    return Text(clean(text), COLOURS.get(text, ""), no_wrap=True)
 
 
 def show(table: Table, footer: str) -> None:
@@ -119,4 +131,4 @@ def _cell(title: str, value: object) -> RenderableType:
     text = "-" if value is None else clean(value)
     if title in ELASTIC:
         return Cut(text)
-    return Text(text, COLOURS.get(text, "") if title == "STATUS" else "")
+    return status(text) if title == "STATUS" else Text(text)

@@ -1,6 +1,8 @@
 """Every verb on rows of a real database, and every mistake: one line on stderr, an exit code, nothing changed."""
 
 import json
+from collections import Counter
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -61,6 +63,40 @@ class Commands:
         assert ran.stderr.startswith("Error: ")
         assert ran.stderr.count("\n") == 1
         return ran.stderr.strip()
+
+
+class Heard:
+    """A doorbell that reaches everybody."""
+
+    def __init__(self):
+        self.rings, self.told = [], []
+
+    def ring(self, root_id, depth):
+        self.rings.append((root_id, depth))
+        return True
+
+    def publish(self, container_id, message):
+        """Nothing is published here."""
+
+    def is_empty(self, queue):
+        return False
+
+    def revoked(self, container_ids, reason):
+        self.told.append(list(container_ids))
+
+
+@contextmanager
+def listening(database, seen):
+    """Every statement of a database."""
+
+    def note(_connection, _cursor, statement, *_):
+        seen.append(statement)
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", note)
 
 
 def url_of(database):
@@ -410,6 +446,271 @@ def test_stop_without_a_broker_goes_through_the_database(no_broker, grove):
     assert ran.stderr == "the broker could not be reached: nodes see the stop in the database within a second\n"
 
 
+# stop --tag, stop --all
+
+
+@pytest.fixture
+def forest(grove):
+    """Trees with a tag on some: `a` with two below, `b`, and `d` under `c`, which has none; `gone` has ended."""
+    grove.spawn("gone", tags={"fleet": "haulers"})
+    grove.stop("gone")
+    grove.run("a", tags={"fleet": "haulers"}, player_id=12)
+    grove.spawn("a-1", "a", tags={"deep": "yes"})
+    grove.run("a-2", "a")
+    grove.spawn("a-2-1", "a-2", tags={"deep": "yes"})
+    grove.spawn("a-other", "a", detached=True)
+    grove.spawn("b", tags={"fleet": "haulers", "home": "X1"}, player_id=3)
+    grove.run("c")
+    grove.spawn("d", "c", tags={"fleet": "haulers"})
+    return grove
+
+
+def live_of(grove):
+    with grove.database.read() as connection:
+        return list(connection.execute(sa.select(tables.containers.c.id).where(tables.live())).scalars())
+
+
+@pytest.mark.parametrize(
+    ("options", "order", "extent"),
+    [
+        (["--tag", "fleet=haulers"], "d b a-other a-2-1 a-2 a-1 a", "4 trees with 7 containers"),
+        (["--tag", "fleet=haulers", "--tag", "home=X1"], "b", "1 container"),
+        (["--tag", "deep=yes"], "a-2-1 a-1", "2 trees with 2 containers"),
+        (["--tag", "fleet=haulers", "--player-id", "12"], "a-other a-2-1 a-2 a-1 a", "2 trees with 5 containers"),
+        (["--all"], "d c b a-other a-2-1 a-2 a-1 a", "4 trees with 8 containers"),
+        (["--all", "--player-id", "3"], "b", "1 container"),
+    ],
+)
+def test_what_fits_is_stopped_from_there_down_and_once(celery, forest, options, order, extent):
+    *lines, total = celery.lines("stop", *options, "--dry-run")
+    assert total == f"Would stop {extent}"
+    assert {line.split()[0] for line in lines} == set(order.split())
+    live = live_of(forest)
+    assert set(order.split()) <= set(live)
+    assert celery("stop", *options, "--yes", "--no-wait").exit_code == 0
+    going = [each for each in live if forest.status(each) in ("STOPPING", "STOPPED")]
+    assert set(going) == set(order.split())
+
+
+def test_an_orphan_goes_down_with_the_tree_it_is_of(celery, forest):
+    forest.edit("a-2", status="COMPLETED", node=None)
+    assert celery.lines("stop", "--all", "--player-id", 12, "--dry-run")[-1] == "Would stop 2 trees with 4 containers"
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill"])
+@pytest.mark.parametrize("options", [["--tag", "fleet=haulers"], ["--all"]])
+def test_what_is_not_named_is_not_stopped_unasked(celery, forest, verb, options):
+    ran = celery(verb, *options)
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("Error: this would stop 4 trees with ")
+    assert ran.stderr.endswith("containers: say --yes, or --dry-run to see which\n")
+    assert {"STOPPING", "STOPPED"}.isdisjoint(forest.status(*live_of(forest)))
+
+
+@pytest.mark.parametrize(
+    "options", [["--tag", "fleet=none"], ["--all", "--player-id", "99"], ["--tag", "fleet=none", "--dry-run"]]
+)
+def test_that_nothing_fits_is_no_mistake(celery, forest, options):
+    assert celery.lines("stop", *options) == ["No live container fits: nothing to stop"]
+
+
+def test_a_thousand_trees_cost_few_statements_before_they_are_marked(celery, grove):
+    tagged = [{"id": f"root-{n}", "root_id": f"root-{n}"} for n in range(1_000)]
+    grove.plant(tagged)
+    below = [{"id": f"root-{n}-1", "root_id": f"root-{n}", "parent_container_id": f"root-{n}"} for n in range(1_000)]
+    grove.plant([{**row, "depth": 1} for row in below])
+    seen = []
+    with listening(celery.context.app.lifecycle.database, seen):
+        assert celery.lines("stop", "--all", "--dry-run")[-1] == "Would stop 1,000 trees with 2,000 containers"
+    assert len([statement for statement in seen if "SELECT" in statement]) < 20
+
+
+def test_many_trees_ring_once_and_tell_results_once(celery, grove):
+    for number in range(5):
+        grove.spawn(f"root-{number}")
+        grove.run(f"running-{number}")
+    heard = Heard()
+    celery.context.app.lifecycle.doorbell = heard
+    celery.lines("stop", "--all", "--yes", "--no-wait")
+    assert len(heard.rings) == 1
+    assert [sorted(told) for told in heard.told] == [[f"root-{number}" for number in range(5)]]
+
+
+# wait
+
+
+def test_wait_says_how_each_ended(celery, family):
+    family.end("worker-1", completed())
+    family.edit("worker-1", status="COMPLETED", exit_code=0)
+    ran = celery("wait", "worker-1", "worker-2", "ker-1")
+    assert ran.stdout == "worker-1  COMPLETED 0\nworker-2  FAILED 1: ValueError: no luck\n"
+    assert (ran.exit_code, ran.stderr) == (1, "")
+    assert celery.lines("wait", "worker-1") == ["worker-1  COMPLETED 0"]
+
+
+def test_wait_exits_as_the_first_that_did_not_complete(celery, family):
+    family.spawn("stopped")
+    family.stop("stopped")
+    assert celery("wait", "stopped", "worker-2").exit_code == 143
+    assert celery("wait", "worker-2", "stopped").exit_code == 1
+
+
+def test_wait_waits(celery, family, monkeypatch):
+    monkeypatch.setattr("lifecycle.runtime.app.time.sleep", lambda _: family.end("worker-1", completed()))
+    assert celery.lines("wait", "worker-1") == ["worker-1  COMPLETED 0"]
+
+
+@pytest.mark.parametrize("seconds", [0, 0.1])
+def test_wait_no_longer_than_asked(celery, family, seconds):
+    ran = celery("wait", "worker-2", "coord-123", "--timeout", seconds)
+    assert ran.exit_code == 124
+    assert ran.stdout == "worker-2   FAILED 1: ValueError: no luck\n"
+    assert ran.stderr == "Error: not ended in time: coord-123 is RUNNING\n"
+
+
+def test_a_wait_can_be_left(celery, family, monkeypatch):
+    def leave(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lifecycle.runtime.app.time.sleep", leave)
+    ran = celery("wait", "worker-1")
+    assert (ran.exit_code, ran.stderr) == (130, "not waiting any more: what runs goes on\n")
+    assert family.status("worker-1") == "RUNNING"
+
+
+# rerun
+
+
+def test_rerun_does_the_same_once_more(celery, grove):
+    how = ["--player-id", 12, "--tag", "a=b", "--resource", "ship:A", "--grace", 7]
+    (old,) = celery.lines("start", "WORK", "n=3", *how)
+    celery.lines("stop", old)
+    (new,) = celery.lines("rerun", old, "--player-id", 12)
+    assert new != old
+    found = grove.get(new)
+    assert (found.status, found.player_id, found.tags, found.grace) == ("PENDING", 12, {"a": "b"}, 7.0)
+    assert grove.held() == {"ship:A": new}
+
+
+def test_rerun_without_a_broker_loses_nothing(no_broker, celery, grove):
+    (old,) = celery.lines("start", "WORK")
+    ran = no_broker("rerun", old)
+    assert (ran.exit_code, grove.status(ran.stdout.strip())) == (1, "PENDING")
+    assert ran.stderr == "Error: the broker could not be reached: the container is recorded, and a node will start it\n"
+
+
+# assignments
+
+
+def test_assignments(celery, family):
+    family.spawn("free", resources=("dock:1",))
+    assert [line.split() for line in celery.lines("assignments")[:1]] == [
+        ["RESOURCE", "PLAYER", "CONTAINER", "STATUS", "SINCE"]
+    ]
+    *rows, total = celery.lines("assignments")[2:]
+    assert [line.split()[:4] for line in rows] == [
+        ["ship:A", "12", "worker-1", "RUNNING"],
+        ["ship:B", "12", "worker-1", "RUNNING"],
+        ["dock:1", "-", "free", "PENDING"],
+    ]
+    assert total == "Total: 3 resources"
+    assert celery.rows("assignments", "--player-id", 12) == ["ship:A", "ship:B"]
+    assert celery.lines("assignments", "--player-id", 99) == ["No resources held"]
+
+
+def test_assignments_as_json(celery, family):
+    first, _ = celery.json("assignments", "--json")
+    at = first.pop("assigned_at")
+    assert datetime.fromisoformat(at).tzinfo is not None
+    assert first == {"resource": "ship:A", "player_id": 12, "container_id": "worker-1", "status": "RUNNING"}
+    assert celery.json("assignments", "--json", "--player-id", 99) == []
+
+
+def test_release_what_hands_have_left(celery, family):
+    family.edit("worker-1", status="COMPLETED", node=None)
+    assert celery.lines("assignments", "--release", "ship:A") == ["released ship:A, held by worker-1"]
+    assert celery.json("assignments", "--release", "ship:B", "--json")["status"] == "COMPLETED"
+    assert family.held() == {}
+
+
+def test_what_a_live_one_holds_needs_force(celery, family):
+    said = celery.refusal("assignments", "--release", "ship:A")
+    assert said == "Error: ship:A is held by container worker-1, which lives: stop it, or add --force"
+    assert family.held() == {"ship:A": "worker-1", "ship:B": "worker-1"}
+    assert celery.lines("assignments", "--release", "ship:A", "--force") == ["released ship:A, held by worker-1"]
+    assert family.held() == {"ship:B": "worker-1"}
+
+
+# check
+
+
+def checked(celery):
+    """Level and message by check."""
+    ran = celery("check", "--json")
+    assert ran.stderr == ""
+    found = {each["check"]: (each["level"], each["message"]) for each in json.loads(ran.stdout)}
+    assert ran.exit_code == any(level == "FAIL" for level, _ in found.values())
+    return found
+
+
+def test_check_says_one_line_each_and_a_total(celery, grove):
+    ran = celery("check")
+    assert (ran.exit_code, ran.stderr) == (1, "")  # the grove's node is but a row
+    *lines, total = ran.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:4]] == [
+        ["ok", "settings"],
+        ["ok", "database"],
+        ["ok", "schema"],
+        ["ok", "broker"],
+    ]
+    counts = Counter(line.split()[0] for line in lines)
+    assert total == ", ".join(f"{counts[level]} {level}" for level in ("ok", "skip", "warn", "FAIL") if counts[level])
+
+
+def test_check_finds_a_task_that_acknowledges_late(celery, grove):
+    @celery.context.app.task(base=ContainerTask, name="shop.late", acks_late=True, shared=False)
+    def late():
+        """Acknowledged when it is over."""
+
+    level, said = checked(celery)["acks_late"]
+    assert level == "warn"
+    assert said.startswith("shop.late acknowledges late: ")
+
+
+def test_check_finds_two_tasks_of_one_type(celery, grove):
+    @celery.context.app.task(base=ContainerTask, name="other.work", shared=False)
+    def work():
+        """Of the same name as another."""
+
+    said = "container type WORK is that of two tasks: other.work and work"
+    assert checked(celery)["settings"] == ("FAIL", said)
+
+
+def test_check_finds_settings_that_cannot_be_meant(celery, grove):
+    celery.context.app.conf.lifecycle_lease = 1
+    level, said = checked(celery)["settings"]
+    assert level == "FAIL"
+    assert "two heartbeats of 5.0 s do not fit" in said
+
+
+def test_check_without_a_url_says_what_to_set(monkeypatch):
+    monkeypatch.delenv("LIFECYCLE_DATABASE_URL", raising=False)
+    level, said = checked(Commands(make_app(None)))["database"]
+    assert level == "FAIL"
+    assert said.startswith("no database is set: give app.conf.lifecycle_database_url")
+
+
+def test_check_reads_what_waits_where_nobody_consumes(celery, grove):
+    grove.spawn("here")
+    grove.spawn("there", queue="there")
+    grove.run("resting", queue="there")
+    grove.rest("resting")
+    level, said = checked(celery)["queues"]
+    assert level == "FAIL"
+    assert "1 waiting in queue celery, which no node consumes" in said
+    assert "2 waiting in queue there, which no node consumes: start one with -Q there" in said
+
+
 # migrate
 
 
@@ -422,7 +723,7 @@ def test_migrate_prints_what_it_applied(database_url):
 
 # Mistakes
 
-ONE = [["get"], ["logs"], ["logs", "-f"], ["stop"], ["stop", "--dry-run"], ["kill"]]
+ONE = [["get"], ["logs"], ["logs", "-f"], ["stop"], ["stop", "--dry-run"], ["kill"], ["wait"], ["rerun"]]
 
 
 @pytest.mark.parametrize("verb", ONE)
@@ -475,7 +776,18 @@ def test_another_players(celery, family, verb):
         (["start", "WORK", "--tag", "k=" + "x" * 300], "text of 0 to 255 characters"),
         (["start", "WORK", "--player-id", "12", "--resource", "ship:A"], "ship:A is held by container worker-1"),
         (["start", "WORK", "--grace", "-1"], "-1.0 is not between 0 and"),
-        (["stop"], "Missing argument 'ID...'"),
+        (["stop"], "Missing argument 'ID...', or --tag, or --all"),
+        (["stop", "coord-123", "--all"], "IDs, --tag and --all exclude each other"),
+        (["kill", "coord-123", "--tag", "a=b", "--yes"], "IDs, --tag and --all exclude each other"),
+        (["stop", "--all", "--tag", "a=b", "--yes"], "IDs, --tag and --all exclude each other"),
+        (["stop", "--tag", "fleet", "--yes"], "'fleet' is not key=value"),
+        (["assignments", "--force"], "--force is for --release"),
+        (["assignments", "--release", "ship:Z"], "nobody holds ship:Z"),
+        (["assignments", "--release", "ship:A", "--player-id", "3"], "nobody holds ship:A"),
+        (["assignments", "--release", "ship:A", "--player-id", "12"], "held by container worker-1, which lives"),
+        (["rerun", "worker-1"], "no task of this app can run worker-1 again: its type is WORKER"),
+        (["wait"], "Missing argument 'ID...'"),
+        (["wait", "coord-123", "--timeout", "-1"], "-1.0 is not between 0 and"),
         (["stop", "coord-123", "--grace", "nan"], "nan is not between 0 and"),
         (["stop", "coord-123", "--grace", "soon"], "'soon' is not a valid float"),
         (["stop", "coord-123", "--force", "--grace", "1"], "leave out --grace"),
@@ -496,6 +808,11 @@ ALL = [
     ["start", "WORK"],
     ["stop", "x"],
     ["kill", "x"],
+    ["stop", "--all", "--yes"],
+    ["wait", "x"],
+    ["rerun", "x"],
+    ["assignments"],
+    ["assignments", "--release", "x"],
 ]
 
 
