@@ -1,10 +1,9 @@
 """From a call to a recorded, published container: the row first, commit, then the message."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,11 @@ from celery import current_task
 from celery.app.task import Task
 from celery.result import AsyncResult
 
-from lifecycle.domain.container import MAX_ID, Container, check_id, new_id
-from lifecycle.domain.policy import check_seconds
-from lifecycle.errors import ContainerExists, InvalidArgument, UnknownType
+from lifecycle.domain.container import Container, new_id
+from lifecycle.errors import ContainerExists, UnknownType
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.message import OF_THE_ROW, as_call, header, header_in, parent_in, read_call, with_header
+from lifecycle.runtime.wish import Call, Wish, check_calls, check_wish
 from lifecycle.store import assignments
 from lifecycle.store.containers import messages
 from lifecycle.store.engine import Connection
@@ -32,49 +31,14 @@ GENERATED_TRIES = 5
 OF_THE_CANVAS = {"chord", "group_id", "group_index", "chain", "root_id", "parent_id", "reply_to"}
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One body to be run: its arguments, and what only it has."""
-
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    resources: tuple[str, ...] = ()
-    container_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a caller asks of new containers beyond their messages."""
-
-    player_id: int | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    detach: bool = False
-    grace: float | None = None
-    parent_container_id: str | None = None
-    connection: Connection | None = None
-
-
-def as_calls(
-    calls: Iterable[tuple[Iterable[Any], Mapping[str, Any]]], resources: Iterable[Iterable[str]] | None
-) -> list[Call]:
-    """Pairs of arguments, and what each call's container holds; raises InvalidArgument for what is none."""
-    pairs = list(calls)
-    if not all(isinstance(each, tuple | list) and len(each) == len(("args", "kwargs")) for each in pairs):
-        raise InvalidArgument("calls are pairs: [(args, kwargs), ...]")
-    held: list[Iterable[str]] = [()] * len(pairs) if resources is None else list(resources)
-    if len(held) != len(pairs):
-        raise InvalidArgument(f"resources are given for {len(held)} calls, but there are {len(pairs)}")
-    return [Call(tuple(args), dict(kwargs), tuple(named)) for (args, kwargs), named in zip(pairs, held, strict=True)]
-
-
 def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: dict[str, Any]) -> list[Container]:
     """Record containers and publish their messages, all or none; without a broker the rows stay due.
 
     With a connection they are recorded in its transaction: after its commit a node's dispatcher publishes them.
     """
     options = {**_options_of(task), **options}
-    _check_wish(wish)
-    _check_calls(task, calls, options)
+    check_wish(wish)
+    check_calls(task, calls, options)
     births = _births(task, calls, wish, options)
     if not births:
         return []
@@ -124,49 +88,6 @@ def running_parent() -> Parent | None:
         above = here.parent_container_id
         return Parent(id=above, born_of=here.parent_epoch, through=here.id) if above else None
     return parent_in(header_in(current_task.request)) if current_task else None
-
-
-def _check_calls(task: "ContainerTask", calls: Sequence[Call], options: dict[str, Any]) -> None:
-    """What Celery, or the database less well, would find only after rows were there."""
-    if task.app.conf.task_always_eager:
-        raise InvalidArgument("task_always_eager runs no containers: call the task as a function, or turn it off")
-    if "task_id" in options:
-        raise InvalidArgument("a container's task id is its container_id: give that")
-    if options.get("countdown") is not None and options.get("eta") is not None:
-        raise InvalidArgument("give countdown or eta, not both")
-    for call in calls:
-        if task.typing and hasattr(task, "__header__"):
-            task.__header__(*call.args, **call.kwargs)
-        if call.container_id is not None:
-            check_id(call.container_id)
-        for resource in call.resources:
-            _check_text("a resource", resource, least=1)
-    _check_distinct("a resource", (resource for call in calls for resource in set(call.resources)))
-    _check_distinct("a container_id", (call.container_id for call in calls if call.container_id is not None))
-
-
-def _check_distinct(what: str, given: Iterable[str]) -> None:
-    for value, number in Counter(given).items():
-        if number > 1:
-            raise InvalidArgument(f"{what} is given to {number} containers at once: {value}")
-
-
-def _check_wish(wish: Wish) -> None:
-    """What the columns cannot hold."""
-    if wish.grace is not None:
-        check_seconds("grace", wish.grace)
-    if not isinstance(wish.connection, Connection | None):
-        raise InvalidArgument("connection is SQLAlchemy's Connection; of a Session give session.connection()")
-    if isinstance(wish.player_id, bool) or not isinstance(wish.player_id, int | None):
-        raise InvalidArgument(f"player_id is a whole number, not {wish.player_id!r}")
-    for name, value in wish.tags.items():
-        _check_text("a tag's name", name, least=1)
-        _check_text(f"tag {name}", value, least=0)
-
-
-def _check_text(what: str, value: Any, *, least: int) -> None:
-    if not (isinstance(value, str) and least <= len(value) <= MAX_ID and "\x00" not in value):
-        raise InvalidArgument(f"{what} is text of {least} to {MAX_ID} characters, not {value!r}")
 
 
 def _births(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: dict[str, Any]) -> list[Birth]:

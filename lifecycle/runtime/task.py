@@ -13,8 +13,9 @@ from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
 from lifecycle.errors import ImpossibleSettings, InvalidArgument, InvalidParent
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.installed import lifecycle_of
-from lifecycle.runtime.launch import Call, Wish, as_calls, launch, republish
+from lifecycle.runtime.launch import launch, republish
 from lifecycle.runtime.run import run
+from lifecycle.runtime.wish import Call, Wish, as_calls
 from lifecycle.store.engine import Connection
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lifecycle.runtime.launch import Call, Wish, _births, _record
+from lifecycle.runtime.launch import _births, _record
+from lifecycle.runtime.wish import Call, Wish
 from tests.acceptance.scene import Scene
 from tests.acceptance.world import eventually
 
