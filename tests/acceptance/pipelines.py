@@ -7,14 +7,16 @@ a row that says STOPPED is a lie if a tick of that container came later.
 import json
 import logging
 import os
+import signal
 import time
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from celery import Celery
+from celery import Celery, signals
 
-from lifecycle import ContainerTask, Lifecycle, checkpoint, current_container, shield, sleep
-from lifecycle.errors import WaitRefused
+from lifecycle import ContainerTask, Lifecycle, checkpoint, current_container, finish, later, shield, sleep
+from lifecycle.errors import ContainerStopped, WaitRefused
 
 app = Celery("pipelines", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 app.conf.update(worker_hijack_root_logger=True, broker_connection_retry_on_startup=True)
@@ -245,6 +247,27 @@ def blocking(seconds):
         pass
 
 
+def die_at(moment):
+    """This process is gone at its next publish: `before_task_publish`, or after it."""
+    getattr(signals, moment).connect(lambda **_: os.kill(os.getpid(), signal.SIGKILL), weak=False)
+
+
+@container_task("DYING")
+def dying(child, moment):
+    """Killed while it spawns: its child is recorded."""
+    note("tick")
+    die_at(moment)
+    spawn(child)
+
+
+@container_task("GATED")
+def gated(gate, seconds):
+    """Slow until the gate is open."""
+    note("tick")
+    if not Path(gate).exists():
+        time.sleep(seconds)
+
+
 @app.task(name="pipelines.plain")
 def plain(container_id):
     """No container itself: what it starts belongs to whoever sent it."""
@@ -262,3 +285,100 @@ if "PIPELINES_TWIN" in os.environ:
     @app.task(name="pipelines.twin", base=ContainerTask, container_type="WORKER")
     def twin():
         """A second task of a type."""
+
+
+TIMES = {
+    "seconds": float,
+    "timedelta": lambda seconds: timedelta(seconds=seconds),
+    "datetime": lambda seconds: datetime.now(UTC) + timedelta(seconds=seconds),
+}
+
+
+@container_task("GOING_ON_LATER")
+def going_on_later(times, seconds=0.2, said_as="seconds"):
+    """`later` as often as asked, each run told what the ones before have said."""
+    container = current_container()
+    n = container.state.get("n", 0)
+    note("tick", state=container.state, progress=lifecycle.get(container.id).progress)
+    if n < times:
+        return later(TIMES[said_as](seconds), n=n + 1, **{f"after-{n}": container.epoch})
+    return container.state
+
+
+MISTAKES = {
+    "negative": lambda: later(-1),
+    "naive": lambda: later(datetime(2040, 1, 1)),  # noqa: DTZ001 - the mistake
+    "no JSON": lambda: later(1, ship=object()),
+    "NaN": lambda: checkpoint(fuel=float("nan")),
+    "no text": lambda: finish(42),
+}
+
+
+@container_task("MISTAKEN")
+def mistaken(how):
+    return MISTAKES[how]()
+
+
+def scripted(script):
+    """A word for each run: what it does. How many there were is in its state."""
+    container = current_container()
+    runs = container.state.get("runs", 0)
+    checkpoint(runs=runs + 1)
+    note("tick", progress=lifecycle.get(container.id).progress)
+    match script[runs]:
+        case "later":
+            return later(0.1)
+        case "fail":
+            raise ValueError("no such ship")
+        case "finish":
+            return finish("enough", result={"runs": runs + 1})
+    return None
+
+
+container_task("SCRIPTED")(scripted)
+container_task("SCRIPTED_THRICE", iterations=3)(scripted)
+container_task("SCRIPTED_ENDLESS", iterations=-1, interval=1.0)(scripted)
+
+
+@container_task("DROWSY")
+def drowsy(children=()):
+    """Spawns what was planned, then sleeps, an hour at a time."""
+    note("tick")
+    for plan in [] if current_container().state else children:
+        spawn(plan)
+    return later(timedelta(hours=1), spawned=True)
+
+
+@container_task("WATCHFUL")
+def watchful(children):
+    """Sleeps until its workers are done, and returns how they ended."""
+    here = current_container()
+    for plan in [] if here.state else children:
+        spawn(plan)
+    note("tick", running=[child.id for child in here.children(status="RUNNING")])
+    if here.children(live=True):
+        return later(0.2, spawned=True)
+    return {child.id: str(child.status) for child in here.children(status="completed,FAILED")}
+
+
+@container_task("TURNING_PAGES")
+def turning_pages(first=7, pages=1):
+    """Looks at its stop only as it says where it is; then it works on."""
+    try:
+        for page in range(first, first + pages):
+            checkpoint(page=page)
+            note("tick", page=page)
+            time.sleep(PAUSE)
+        tick()
+    except ContainerStopped:
+        note("stopped")
+        raise
+
+
+@container_task("RECRUITING")
+def recruiting(number, tags):
+    """All its workers at once."""
+    note("tick")
+    calls = [((each,), {}) for each in range(number)]
+    resources = [[f"{current_container().id}:{each}"] for each in range(number)]
+    answer.spawn_many(calls, tags=tags, resources=resources)
