@@ -294,7 +294,7 @@ def test_no_broker(new_checked, valkey):
     assert (ran.returncode, ran.stderr) == (1, "")
     found = {each["check"]: each for each in json.loads(ran.stdout)}
     assert found["broker"]["level"] == "FAIL"
-    assert "redis://127.0.0.1:1/0 cannot be used, so nothing new starts: " in found["broker"]["message"]
+    assert "redis://:**@127.0.0.1:1/0 cannot be used, so nothing new starts: " in found["broker"]["message"]
     assert [each["check"] for each in found.values() if each["level"] == "FAIL"] == ["broker"]
 
 

@@ -311,3 +311,54 @@ def test_an_interrupted_stop_goes_on(node):
     assert screen.end(signal.SIGINT) == 130
     assert "not waiting any more: the stop goes on" in ANSI.sub("", screen.seen)
     eventually("it is killed", lambda: node.statuses(2) == ["STOPPED"])
+
+
+def test_many_trees_are_asked_for_and_stopped_together(node):
+    for name in ("fleet-1", "fleet-2"):
+        node.lines(
+            "start", "COORDINATOR", "workers=1", "--id", name, "--tag", "fleet=x", "--player-id", name[-1:] + "0"
+        )
+    node.lines("start", "WORK", "n=1000", "--id", "apart", "--player-id", "30")
+    eventually(
+        "all run", lambda: [node.statuses(player) for player in (10, 20, 30)] == [["RUNNING"] * 2] * 2 + [["RUNNING"]]
+    )
+    screen = Screen(node, "stop", "--tag", "fleet=x")
+    screen.wait_for("[y/N]")
+    assert re.search(r"fleet-2  2 containers\s+fleet-1  2 containers\s+Stop 2 trees with 4 containers\?", screen.seen)
+    assert [node.statuses(player) for player in (10, 20)] == [["RUNNING"] * 2] * 2
+    os.write(screen.fd, b"y\n")
+    assert screen.end() == 0
+    assert "4 stopped" in ANSI.sub("", screen.seen)
+    assert [node.statuses(player) for player in (10, 20, 30)] == [["STOPPED"] * 2] * 2 + [["RUNNING"]]
+    node.lines("kill", "--all", "--player-id", "30", "--yes")
+    assert node.statuses(30) == ["STOPPED"]
+
+
+def test_no_is_an_answer(node):
+    node.lines("start", "WORK", "n=1000", "--id", "kept", "--player-id", "40")
+    screen = Screen(node, "stop", "--all", "--player-id", "40")
+    screen.wait_for("[y/N]")
+    os.write(screen.fd, b"n\n")
+    assert screen.end() == 1
+    assert {"STOPPING", "STOPPED"}.isdisjoint(node.statuses(40))
+    node.lines("kill", "kept")
+
+
+def test_rerun_and_wait(node):
+    node.run("start", "WORK", "n=2", "name=once", "--id", "once", "--wait", "--player-id", "50")
+    ran = node.run("rerun", "once", "--wait", "--player-id", "50")
+    assert (ran.returncode, ran.stderr) == (0, "COMPLETED 0\n")
+    again = ran.stdout.strip()
+    assert [line.split(" ", 2)[2] for line in node.lines("logs", again)] == ["WARNING  once 0", "WARNING  once 1"]
+    assert node.lines("wait", "once", again) == [f"{'once':{len(again)}}  COMPLETED 0", f"{again}  COMPLETED 0"]
+
+
+def test_a_wait_lasts_as_long_as_its_container(node):
+    (started,) = node.lines("start", "WORK", "n=1000")
+    ran = node.run("wait", started, "--timeout", "0.1")
+    assert (ran.returncode, ran.stdout) == (124, "")
+    screen = Screen(node, "wait", started)
+    screen.wait_for(f"waiting for {started}")
+    node.lines("kill", started)
+    assert screen.end() == 143
+    assert f"{started}  STOPPED 143: Stopped by user" in ANSI.sub("", screen.seen)
