@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Two commands, from nothing but Python 3.11 with venv (uv is used when it is on PATH).
+"""Three commands, from nothing but Python 3.11 with venv (uv is used when it is on PATH).
 
 python3 dev.py run [folder]                    the main job: crawls the *.py files of a folder, until Ctrl-C
 python3 dev.py test [arguments of pytest]      linters, types, floors and tests; with arguments only pytest
+python3 dev.py bench [spawn] [stop] [mark]      benchmarks against plain Celery; --rounds N, --profile
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Refusal(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    verbs: dict[str, Callable[[list[str]], int]] = {"run": run, "test": test}
+    verbs: dict[str, Callable[[list[str]], int]] = {"run": run, "test": test, "bench": bench}
     verb, *rest = arguments or ["help"]
     if verb not in verbs:
         print(__doc__.strip())
@@ -74,6 +75,10 @@ def test(arguments: list[str]) -> int:
             print(f"== {stage} failed", file=sys.stderr)
             return code if code > 0 else 128 - code
     return 0
+
+
+def bench(arguments: list[str]) -> int:
+    os.execv(PYTHON, [str(PYTHON), "-m", "benchmarks", *arguments])
 
 
 def prepare() -> None:
