@@ -703,12 +703,17 @@ def test_check_without_a_url_says_what_to_set(monkeypatch):
 def test_check_reads_what_waits_where_nobody_consumes(celery, grove):
     grove.spawn("here")
     grove.spawn("there", queue="there")
+    grove.spawn("over", queue="over")
+    grove.stop("over")
+    grove.run("running", queue="busy")
     grove.run("resting", queue="there")
     grove.rest("resting")
     level, said = checked(celery)["queues"]
     assert level == "FAIL"
     assert "1 waiting in queue celery, which no node consumes" in said
     assert "2 waiting in queue there, which no node consumes: start one with -Q there" in said
+    assert "over" not in said
+    assert "busy" not in said
 
 
 # migrate

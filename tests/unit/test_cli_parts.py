@@ -1,6 +1,7 @@
 """The parts of the commands that need no database: texts, values, trees, tables."""
 
 import io
+import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -11,10 +12,13 @@ from lifecycle.cli import VERBS, container, logs
 from lifecycle.cli.listing import hidden
 from lifecycle.cli.start import parse_value
 from lifecycle.cli.table import Cut, page
+from lifecycle.cli.targets import highest
 from lifecycle.cli.text import clean, clean_lines, count, milliseconds, seconds
 from lifecycle.cli.tree import Entry, arrange
+from lifecycle.domain.check import Finding, Level, sum_up
 from lifecycle.domain.status import Status
 from lifecycle.errors import ContainerNotFound
+from lifecycle.runtime.check import within
 
 
 @pytest.mark.parametrize("name", [name for verb, about in VERBS.items() for name in (verb, *about.aliases)])
@@ -98,6 +102,40 @@ def test_since_a_time_ago(text, ago):
 @pytest.mark.parametrize("text", ["2025-11-24T16:45:09", "2025-11-24T16:45:09Z", "2025-11-24 17:45:09+01:00"])
 def test_since_a_time_in_utc(text):
     assert logs._since(None, None, text) == datetime(2025, 11, 24, 16, 45, 9, tzinfo=UTC)
+
+
+# Checks
+
+
+def test_a_check_is_one_line_of_all_problems_the_worst_first():
+    problems = [(Level.WARN, "slow"), (Level.FAIL, "dead"), (Level.WARN, "old")]
+    assert sum_up("nodes", problems, "fine") == Finding("nodes", Level.FAIL, "dead; slow; old")
+    assert sum_up("nodes", [], "fine") == Finding("nodes", Level.OK, "fine")
+
+
+def test_a_check_names_a_few_problems_and_counts_the_rest():
+    problems = [(Level.WARN, str(number)) for number in range(1_205)]
+    assert sum_up("nodes", problems, "fine").message == "0; 1; 2; 3; 4; and 1,200 more"
+
+
+def test_a_call_that_takes_too_long_is_left_behind():
+    over = threading.Event()
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"):
+        within(0.05, over.wait)
+    over.set()
+    assert within(5, lambda: 7) == 7
+    with pytest.raises(ValueError, match="no luck"):
+        within(5, lambda: int("no luck"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "tops"),
+    [("a d", "a"), ("d a", "a"), ("c d", "c d"), ("e", "e"), ("e a", "e a"), ("f e", "e"), ("c", "c"), ("", "")],
+)
+def test_what_is_stopped_with_another_is_no_target(ids, tops):
+    """`e` is detached from `d`, `f` is below `e`."""
+    links = {"a": None, "b": "a", "c": "b", "d": "b", "e": None, "f": "e"}
+    assert highest(ids.split(), links) == tops.split()
 
 
 # Trees
