@@ -8,6 +8,7 @@ from billiard import current_process
 from celery import signals
 
 from lifecycle.errors import LifecycleError
+from lifecycle.runtime import check  # noqa: F401 - a node answers its question
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.launch import running_parent
 from lifecycle.runtime.message import HEADER, header

@@ -36,10 +36,6 @@ FAKE_VERSIONS = "import celery, lifecycle; celery.__version__ = '5.0.1'; lifecyc
 class Checked(World):
     """A world that can be checked."""
 
-    def celery(self, *words):
-        answering = ("-I", "lifecycle.runtime.check") if words[0] == "worker" else ()
-        return super().celery(*words, *answering)
-
     def check(self):
         """Each check's level and message."""
         return {each.check: (str(each.level), each.message) for each in examine(self.lifecycle)}
