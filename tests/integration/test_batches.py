@@ -8,7 +8,9 @@ import pytest
 import redis
 import sqlalchemy as sa
 from celery import Celery
+from celery.signals import before_task_publish
 
+from job.servers import Valkey
 from lifecycle import ContainerTask, Lifecycle
 from lifecycle.errors import InvalidArgument, ResourceHeld, SchemaMissing
 from lifecycle.trees import spawn
@@ -16,33 +18,41 @@ from tests.acceptance.world import eventually
 from tests.integration.test_races import WAITING, beside, rows
 
 QUEUE = "haul"
+ITS_OWN = "/14"  # a database of the broker that no other test uses
 TABLES = ("containers", "transitions", "container_tags", "assignments")
 
 
 @pytest.fixture
 def broker(valkey):
-    """A database of the broker that no other test uses."""
-    client = redis.Redis.from_url(valkey.url.removesuffix("/0") + "/14")
+    client = redis.Redis.from_url(valkey.url.removesuffix("/0") + ITS_OWN)
     client.flushdb()
     yield client
     client.close()
 
 
 @pytest.fixture
-def haul(database, broker):
+def haul(database, broker, valkey):
+    task = haul_on(database, valkey.url.removesuffix("/0") + ITS_OWN)
+    yield task
+    close(task)
+
+
+def haul_on(database, broker):
     """A task whose messages nobody takes from the broker."""
-    url = broker.get_connection_kwargs()
-    app = Celery("hauliers", set_as_current=False)
-    app.conf.broker_url = f"redis://:{url['password']}@{url['host']}:{url['port']}/{url['db']}"
+    app = Celery("hauliers", broker=broker, set_as_current=False)
+    app.conf.task_default_queue = QUEUE
     app.conf.lifecycle_database_url = database.url.render_as_string(hide_password=False)
     Lifecycle(app)
 
-    @app.task(name="hauliers.haul", base=ContainerTask, container_type="HAUL", queue=QUEUE)
+    @app.task(name="hauliers.haul", base=ContainerTask, container_type="HAUL")
     def haul(ship, *, fuel=0):
         """Never run here."""
 
-    yield haul
-    app.close()
+    return haul
+
+
+def close(haul):
+    haul.app.close()
     haul.lifecycle.database.dispose()
 
 
@@ -222,6 +232,35 @@ def test_messages_go_out_in_one_batch(haul, broker):
     reads = broker.info("stats")["total_reads_processed"] - before
     assert broker.llen(QUEUE) == 1_002
     assert reads < 500, "each went out alone"
+
+
+def test_messages_that_could_not_all_go_out_are_all_due(sqlite_grove):
+    """The broker is full before the second batch: who runs twice for it loses the claim."""
+    with Valkey() as full, redis.Redis.from_url(full.url) as client:
+        haul = haul_on(sqlite_grove.database, full.url)
+        before_task_publish.connect(fill := Filling(client, at=1_005))
+        try:
+            made = haul.spawn_many(calls(1_010))
+        finally:
+            before_task_publish.disconnect(fill)
+        client.config_set("maxmemory", 0)
+        assert client.llen(QUEUE) == 1_000
+        assert [each.refresh().dispatched_at for each in made] == [None] * 1_010
+        haul.spawn_many(calls(2))
+        assert client.llen(QUEUE) == 1_002, "the next batch has nothing of the broken one"
+        close(haul)
+
+
+class Filling:
+    """Takes the broker its memory once it has heard of so many messages."""
+
+    def __init__(self, client, at):
+        self._client, self._left = client, at
+
+    def __call__(self, **_):
+        self._left -= 1
+        if self._left == 0:
+            self._client.config_set("maxmemory", 1)
 
 
 def test_a_time_of_their_own_keeps_them_unpublished(grove, haul, broker):
