@@ -34,6 +34,7 @@ from lifecycle.store.tables import identity
 Connection = sa.Connection
 Around = Callable[[], AbstractContextManager[None]]
 CONNECT_TIMEOUT = 5  # seconds
+READS = "lifecycle_reads"  # an execution option: AUTOCOMMIT would set it up, and back, at each use
 IDLE = 1.0  # seconds after which a connection is asked whether it still lives
 PSYCOPG2_MISSING = "PostgreSQL needs psycopg2: pip install 'celery-lifecycle[postgres]'"
 
@@ -54,7 +55,7 @@ class Database:
         self._busy_timeout = busy_timeout
         self._around = around
         self._engine: sa.Engine | None = None
-        self._autocommit: sa.Engine | None = None
+        self._reading: sa.Engine | None = None
         self._pid = 0
         self._identity: str | None = None
         close_at_fork(self)
@@ -73,11 +74,11 @@ class Database:
 
     @property
     def _reader(self) -> sa.Engine:
-        """The same connections, for statements outside of a transaction."""
+        """The same connections, for statements that take no lock on SQLite."""
         engine = self.engine
-        if self._autocommit is None or self._autocommit.pool is not engine.pool:
-            self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-        return self._autocommit
+        if self._reading is None or self._reading.pool is not engine.pool:
+            self._reading = engine.execution_options(**{READS: True})
+        return self._reading
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -137,6 +138,7 @@ class Database:
         try:
             engine = sa.create_engine(
                 self.url,
+                isolation_level="READ COMMITTED",  # whatever the server's default: our races are decided in it
                 pool_size=2,
                 max_overflow=8,
                 connect_args={"connect_timeout": CONNECT_TIMEOUT, "application_name": "celery-lifecycle"},
@@ -242,5 +244,5 @@ def _begin_for_savepoint(connection: sa.Connection) -> None:
 
 def _begin_immediate(connection: sa.Connection) -> None:
     """Take the write lock at once: a read that becomes a write could not wait for it."""
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+    if not connection.get_execution_options().get(READS):
         connection.exec_driver_sql("BEGIN IMMEDIATE")

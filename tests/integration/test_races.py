@@ -664,9 +664,14 @@ def beside(pool, grove, call, *args):
 
 def until_through_or_waiting(database, future):
     deadline = time.monotonic() + 10
+    while not (future.done() or waits(database)):
+        assert time.monotonic() < deadline, "it neither ended nor waited for a lock"
+
+
+def waits(database):
+    """Asked in a new transaction each time: within one, PostgreSQL repeats what it said of others before."""
     with database.read() as connection:
-        while not future.done() and not connection.execute(sa.text(WAITING)).scalar():
-            assert time.monotonic() < deadline, "it neither ended nor waited for a lock"
+        return connection.execute(sa.text(WAITING)).scalar()
 
 
 def at_once(pool, *calls):

@@ -45,3 +45,17 @@ def test_no_error_over_a_reached_database_tells_a_password(database_url):
         connection.execute(sa.text("SELECT no_such_function()"))
     database.dispose()
     assert not any(option in str(each.value) for each in (missing, refused))
+
+
+@pytest.mark.postgres
+def test_a_server_with_another_default_does_not_change_how_we_isolate(postgres_url):
+    database = Database(postgres_url)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(
+            f'ALTER DATABASE "{database.url.database}" SET default_transaction_isolation = serializable'
+        )
+    database.dispose()
+    for transaction in (database.begin, database.read):
+        with transaction() as connection:
+            assert connection.exec_driver_sql("SHOW transaction_isolation").scalar() == "read committed"
+    database.dispose()
