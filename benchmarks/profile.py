@@ -8,7 +8,7 @@ import re
 
 from benchmarks import mark, processor, stop, trace
 from benchmarks.spawn import CONTAINERS, WARM, WAYS, seconds, ways
-from benchmarks.stage import DATABASES, PLAIN, staged
+from benchmarks.stage import DATABASES, PLAIN, staged, until
 
 SHOWN = 45
 WIDTH = 160
@@ -39,7 +39,9 @@ def _stop(stage):
     for name in DATABASES:
         with stage.rival(name, slots=stop.SLOTS) as rival:
             for shape, widths in stop.SHAPES.items():
-                yield f"{name} {shape}", _profiled(stop.Forest(rival, widths).stop)
+                forest = stop.Forest(rival, widths)
+                yield f"{name} {shape}", _profiled(forest.end)
+                until("the queue to be empty", forest.is_drained)
 
 
 def _mark(stage):

@@ -21,13 +21,13 @@ PATIENCE = 300.0  # seconds until a benchmark counts as stuck
 LOOK = 0.02  # seconds between two looks at what is measured
 
 
-def until(what, condition):
+def until(what, condition, every=LOOK):
     """The first true value of a condition, looked at the same way for every rival."""
     end = time.monotonic() + PATIENCE
     while not (value := condition()):
         if time.monotonic() > end:
             raise Failed(f"{what}: not within {PATIENCE:.0f} s")
-        time.sleep(LOOK)
+        time.sleep(every)
     return value
 
 
