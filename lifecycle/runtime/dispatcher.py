@@ -10,6 +10,8 @@ from typing import Protocol
 from lifecycle.domain.policy import STOPPED_BY_USER
 from lifecycle.errors import LifecycleError
 from lifecycle.runtime.native import native, start_thread
+from lifecycle.runtime.outage import Outage
+from lifecycle.runtime.page import Page
 from lifecycle.settings import Settings
 from lifecycle.store.engine import Database
 from lifecycle.trees.dispatch import BATCH, dispatch, redispatch, seconds_to_next
@@ -30,10 +32,10 @@ class Reachable(Doorbell, Protocol):
 class Dispatcher:
     """One thread of a node's main process: publishes what is due, tells Celery what ended STOPPED."""
 
-    def __init__(self, database: Database, doorbell: Reachable, settings: Settings) -> None:
+    def __init__(self, database: Database, page: Page, doorbell: Reachable, settings: Settings) -> None:
         self._database, self._doorbell, self._settings = database, doorbell, settings
         self._over = False
-        self._blind = False
+        self._outage = Outage(log, page, "dispatcher waits", "dispatcher goes on")
         self._stopped: SimpleQueue[Sequence[str]] = native("queue", "SimpleQueue")()  # gevent's wakes no other thread
         self._next_redispatch = 0.0
         self._next_due: float | None = None
@@ -59,7 +61,7 @@ class Dispatcher:
             try:
                 self._pass()
             except LifecycleError as error:
-                self._see(error)
+                self._outage.see(error)
             except Exception:
                 log.exception("dispatcher failed, goes on")
             self._listen()
@@ -70,7 +72,7 @@ class Dispatcher:
         try:
             self._doorbell.reach()
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
-            self._see(error)
+            self._outage.see(error, expected=Exception)
             return
         while dispatch(self._database, self._doorbell) == BATCH and not self._over:
             pass
@@ -78,15 +80,7 @@ class Dispatcher:
             self._next_redispatch = time.monotonic() + self._settings.redispatch / 6
             redispatch(self._database, self._doorbell, after=self._settings.redispatch)
         self._next_due = seconds_to_next(self._database)
-        self._see(None)
-
-    def _see(self, error: Exception | None) -> None:
-        """Tell once that nothing can be dispatched, and once that it can again."""
-        if error is not None and not self._blind:
-            log.warning("dispatcher waits error=%s", error)
-        if error is None and self._blind:
-            log.warning("dispatcher goes on")
-        self._blind = error is not None
+        self._outage.see(None)
 
     def _listen(self) -> None:
         """Until the next pass, or until a row is due before that: hand on what ended STOPPED."""

@@ -5,8 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from lifecycle.errors import LifecycleError
 from lifecycle.runtime.native import start_thread
+from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page
 from lifecycle.settings import Settings
 from lifecycle.store import nodes
@@ -21,7 +21,7 @@ class Lease:
     def __init__(self, database: Database, page: Page, settings: Settings, on_lost: Callable[[], None]) -> None:
         self._database, self._page, self._settings, self._on_lost = database, page, settings, on_lost
         self._over = threading.Event()
-        self._failing = False
+        self._outage = Outage(log, page, "lease not renewed", "lease renewed again")
         self._join: Callable[[float], object] | None = None
 
     def publish(self, since: float) -> None:
@@ -45,20 +45,11 @@ class Lease:
             try:
                 self._renew()
             except Exception as error:  # noqa: BLE001 - said once, and tried again
-                self._see(error)
+                self._outage.see(error)
                 pause = min(1.0, self._settings.heartbeat / 2)
             else:
-                self._see(None)
+                self._outage.see(None)
                 pause = self._settings.heartbeat
-
-    def _see(self, error: Exception | None) -> None:
-        """Tell once that the lease cannot be renewed, and once that it can again."""
-        if error is not None and not self._failing:
-            unexpected = not isinstance(error, LifecycleError)
-            log.warning("lease not renewed node=%s error=%s", self._page.node, error, exc_info=unexpected)
-        if error is None and self._failing:
-            log.warning("lease renewed again node=%s", self._page.node)
-        self._failing = error is not None
 
     def _renew(self) -> None:
         asked = time.monotonic()

@@ -38,7 +38,7 @@ class Node:
         self._seat: Seat | None = None
         self.page = Page()
         self._lease = Lease(lifecycle.database, self.page, lifecycle.settings, on_lost=self._come_back)
-        self._dispatcher = Dispatcher(lifecycle.database, lifecycle.doorbell, lifecycle.settings)
+        self._dispatcher = Dispatcher(lifecycle.database, self.page, lifecycle.doorbell, lifecycle.settings)
         self._supervisor = Supervisor(
             lifecycle.database, self.page, lifecycle.settings, self._pool_now, self._dispatcher.revoked
         )

@@ -29,6 +29,7 @@ from lifecycle.runtime.seat import Seat
 from lifecycle.store import runs
 from lifecycle.store.runs import Moved
 from lifecycle.trees import end as ends
+from lifecycle.trees.doorbell import stopped_ids
 from lifecycle.trees.spawn import Birth, spawn
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def _end(task: "ContainerTask", execution: Execution, ending: Ending | None) -> 
 
 def _tell(lifecycle: "Lifecycle", container: Container, ending: Ending, changed: list[Moved]) -> None:
     """Those who wait: for results, for children that are STOPPING now, for the last child."""
-    lifecycle.doorbell.revoked([each.id for each in changed if each.status is Status.STOPPED], STOPPED_BY_USER)
+    lifecycle.doorbell.revoked(stopped_ids(changed), STOPPED_BY_USER)
     if ending.outcome is Status.FAILED and not changed[0].ended:
         lifecycle.doorbell.ring(container.root_id, container.depth)
     elif changed[0].ended and changed[0].previous is Status.STOPPING and changed[-1].parent is not None:

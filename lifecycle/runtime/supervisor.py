@@ -15,6 +15,7 @@ from lifecycle.domain.status import Status
 from lifecycle.errors import LifecycleError
 from lifecycle.runtime import process
 from lifecycle.runtime.native import start_thread
+from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page, Run
 from lifecycle.runtime.pool import Pool
 from lifecycle.settings import Settings
@@ -22,6 +23,7 @@ from lifecycle.store import nodes, runs
 from lifecycle.store.engine import Database
 from lifecycle.store.nodes import Held
 from lifecycle.store.runs import Moved
+from lifecycle.trees.doorbell import stopped_ids
 from lifecycle.trees.end import lose
 from lifecycle.trees.sweep import sweep_expired, sweep_nodes, sweep_unsettled
 
@@ -55,7 +57,7 @@ class Supervisor:
         self._killed: set[Key] = set()
         self._not_run: dict[Key, float] = {}  # since when a look has not seen the run
         self._strays: dict[Key, float] = {}
-        self._blind = False
+        self._outage = Outage(log, page, "supervisor cannot look", "supervisor looks again")
         self._next_pass = 0.0
         self._join: Callable[[float], object] | None = None
 
@@ -88,23 +90,15 @@ class Supervisor:
         while not self._over:
             try:
                 again = self._look()
-                self._see(None)
+                self._outage.see(None)
             except LifecycleError as error:
-                self._see(error)
+                self._outage.see(error)
                 again = self._later()
             except Exception:
                 log.exception("supervisor failed, goes on node=%s", self._page.node)
                 again = self._later()
             if not again:
                 self._wait()
-
-    def _see(self, error: LifecycleError | None) -> None:
-        """Tell once that the database is away, and once that it is back."""
-        if error is not None and not self._blind:
-            log.warning("supervisor cannot look node=%s error=%s", self._page.node, error)
-        if error is None and self._blind:
-            log.warning("supervisor looks again node=%s", self._page.node)
-        self._blind = error is not None
 
     def _later(self) -> bool:
         """After an error: not again before the next pass."""
@@ -249,9 +243,8 @@ class Supervisor:
         return [row for row in rows if row.is_live and row.node == self._page.node]
 
     def _tell_revoked(self, changed: list[Moved]) -> None:
-        stopped = [moved.id for moved in changed if moved.status is Status.STOPPED]
-        if stopped:
-            self._revoked(stopped)
+        if ended := stopped_ids(changed):
+            self._revoked(ended)
 
 
 def _key(row: Held) -> Key:

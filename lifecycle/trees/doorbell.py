@@ -1,7 +1,15 @@
 """What the trees ask of whoever runs them: messages are doorbells, the rows are the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
+
+from lifecycle.domain.status import Status
+from lifecycle.store.runs import Moved
+
+
+def stopped_ids(changed: Iterable[Moved]) -> list[str]:
+    """Those of the changed rows that ended STOPPED: Celery is to hear of them."""
+    return [moved.id for moved in changed if moved.status is Status.STOPPED]
 
 
 class Doorbell(Protocol):

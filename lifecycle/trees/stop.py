@@ -13,7 +13,7 @@ from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.store import assignments, containers, marks
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
-from lifecycle.trees.doorbell import Doorbell
+from lifecycle.trees.doorbell import Doorbell, stopped_ids
 from lifecycle.trees.end import about, settle
 from lifecycle.trees.sweep import sweep_nodes, sweep_unsettled
 
@@ -80,7 +80,7 @@ def settle_above(database: Database, doorbell: Doorbell, ended: Container) -> No
     """The parent of an ended container may have waited for it alone."""
     above = ended.detached, ended.root_id, ended.player_id
     changed = settle(database, Moved(ended.id, ended.status, ended.parent_container_id, *above))
-    doorbell.revoked([moved.id for moved in changed if moved.status is Status.STOPPED], STOPPED_BY_USER)
+    doorbell.revoked(stopped_ids(changed), STOPPED_BY_USER)
 
 
 def watch(database: Database, doorbell: Doorbell, stop_id: int, *, patience: float) -> None:
@@ -93,7 +93,7 @@ def watch(database: Database, doorbell: Doorbell, stop_id: int, *, patience: flo
             return
         if time.monotonic() >= next_sweep:
             changed = sweep_nodes(database) + sweep_unsettled(database)
-            doorbell.revoked([moved.id for moved in changed if moved.status is Status.STOPPED], STOPPED_BY_USER)
+            doorbell.revoked(stopped_ids(changed), STOPPED_BY_USER)
             next_sweep = time.monotonic() + SWEEP_EVERY
         time.sleep(pause)
         pause = min(pause * 1.5, LAST_LOOK)

@@ -116,7 +116,7 @@ def test_the_supervisor_kills_and_ends_while_broker_and_results_hang(database, p
     broker = Broker()
     container = claimed(database, "worker-1", sleeper.pid)
     said(page, sleeper.pid, "worker-1", container.epoch)
-    dispatcher = Dispatcher(database, broker, SETTINGS)
+    dispatcher = Dispatcher(database, page, broker, SETTINGS)
     supervisor = Supervisor(database, page, SETTINGS, lambda: prefork(page, sleeper.pid), dispatcher.revoked)
     with working(dispatcher), working(supervisor):
         dispatcher.revoked(["somebody"])  # and there it hangs
@@ -138,12 +138,12 @@ def said(page, pid, container_id, epoch=0):
         os.getpid = real
 
 
-def test_without_a_broker_nothing_is_taken_from_what_is_due(database, caplog):
+def test_without_a_broker_nothing_is_taken_from_what_is_due(database, page, caplog):
     born(database, "worker-1", wake_in=0)
     broker = Broker(away=True)
-    with caplog.at_level(logging.WARNING), working(Dispatcher(database, broker, SETTINGS)):
+    with caplog.at_level(logging.WARNING), working(Dispatcher(database, page, broker, SETTINGS)):
         time.sleep(3 * SETTINGS.supervise_every)
-        assert len([line for line in caplog.messages if "dispatcher waits error=refused" in line]) == 1
+        assert len([line for line in caplog.messages if "dispatcher waits node=node-1 error=refused" in line]) == 1
         assert broker.published == []
         broker.away = False
         eventually(lambda: broker.published == ["worker-1"])
@@ -151,7 +151,7 @@ def test_without_a_broker_nothing_is_taken_from_what_is_due(database, caplog):
 
 def test_the_dispatcher_survives_whatever_the_database_raises(caplog):
     broken = SimpleNamespace(begin=lambda: 1 / 0)
-    with working(Dispatcher(broken, Broker(), SETTINGS)):
+    with working(Dispatcher(broken, Page(), Broker(), SETTINGS)):
         eventually(lambda: len([line for line in caplog.messages if "dispatcher failed, goes on" in line]) > 1)
 
 
