@@ -1,0 +1,151 @@
+"""Every transaction of the model: one call each of the store's and the trees' own functions, and what time does."""
+
+from lifecycle.domain.ending import completed, failed, stopped
+from lifecycle.errors import ContainerStopped, ExecutionSuperseded, LifecycleError
+from lifecycle.store import containers, nodes, runs
+from lifecycle.trees import end, spawn, stop
+from tests.model.memory import PAST
+
+ENDINGS = {"return": completed(), "fail": failed("engine broke"), "stopped": stopped()}
+
+
+class Refused(str):
+    """The name of the error with which a transaction left everything as it was."""
+
+    __slots__ = ()
+
+
+def call(memory, name, *arguments):
+    """Run one transaction; its result, or how it was refused."""
+    memory.doing = name
+    try:
+        return CALLS[name](memory, *arguments)
+    except (LifecycleError, ContainerStopped, ExecutionSuperseded) as error:
+        return Refused(type(error).__name__)
+
+
+def register(memory, node):
+    about = {"id": node, "hostname": node, "pid": 1, "pool": "prefork", "concurrency": 1, "version": "1"}
+    with memory.database.begin() as connection:
+        nodes.register(connection, about, expires_in=30)
+
+
+def spawn_(memory, child, parent, epoch, detached):
+    place = None if parent is None else spawn.Parent(id=parent, epoch=epoch)
+    birth = spawn.Birth(
+        id=child, container_type="WORK", by="test", parent=place, detached=detached, resources=(f"ship:{child}",)
+    )
+    spawn.spawn(memory.database, birth)
+
+
+def follow(memory, child, before, parent):
+    """What a chain publishes after the body of `before`: a sibling of it."""
+    place = spawn.Parent(id=parent, through=before)
+    spawn.spawn(memory.database, spawn.Birth(id=child, container_type="WORK", by="test", parent=place))
+
+
+def claim(memory, container, node):
+    with memory.database.begin() as connection:
+        taken = runs.claim(connection, container, node=node, pid=1, pid_started=1)
+    return taken and taken.epoch
+
+
+def rest(memory, container, epoch):
+    with memory.database.begin() as connection:
+        return runs.rest(connection, container, epoch, until=60, iterations=1)
+
+
+def count(memory, container, epoch):
+    with memory.database.begin() as connection:
+        return runs.count_iteration(connection, container, epoch)
+
+
+def end_(memory, container, epoch, word):
+    return end.end_own(memory.database, container, epoch, ENDINGS[word])[0]
+
+
+def lose(memory, container, epoch, node, was_killed):
+    return end.lose_one(memory.database, container, epoch, node=node, why="lost", was_killed=was_killed)
+
+
+def give_up(memory, container, epoch, node):
+    with memory.database.begin() as connection:
+        return runs.give_up(connection, container, epoch, "does not stop", node=node)
+
+
+def look(memory, container):
+    with memory.database.read() as connection:
+        return runs.can_settle(connection, container)
+
+
+def settle(memory, container):
+    with memory.database.begin() as connection:
+        runs.lock(connection, container)
+        return runs.settle(connection, container)
+
+
+def mark(memory, container):
+    stop.mark(memory.database, stop.Request(container_id=container, by="test", reason="enough"))
+
+
+def ring(memory, container):
+    """What the caller of a stop reads after its mark: the parent to settle, if the target has ended."""
+    with memory.database.read() as connection:
+        target = containers.get(connection, container)
+    return target.parent_container_id if target.is_ended and not target.detached else None
+
+
+def declare_dead(memory):
+    with memory.database.begin() as connection:
+        return tuple(nodes.declare_dead(connection))
+
+
+def read_lost(memory):
+    with memory.database.read() as connection:
+        return tuple(nodes.rows_on_dead_nodes(connection))
+
+
+def read_unsettled(memory):
+    with memory.database.read() as connection:
+        return tuple(runs.unsettled(connection))
+
+
+def wake(memory, container):
+    """Its time has come."""
+    memory.raw.execute("UPDATE containers SET wake_at = ? WHERE id = ?", (PAST, container))
+
+
+def expire(memory, node):
+    """Its lease and the margin have run out."""
+    memory.raw.execute("UPDATE nodes SET expires_at = ? WHERE id = ?", (PAST, node))
+
+
+def recover(memory, container):
+    """An operator starts an interrupted container again by hand."""
+    told = "SELECT id, updated_at, status, 'PENDING', epoch, 'hand' FROM containers WHERE id = ?"
+    columns = "container_id, at, from_status, to_status, epoch, by"
+    memory.raw.execute(f"INSERT INTO transitions ({columns}) {told}", (container,))
+    memory.raw.execute("UPDATE containers SET status = 'PENDING' WHERE id = ?", (container,))
+
+
+CALLS = {
+    "register": register,
+    "spawn": spawn_,
+    "follow": follow,
+    "claim": claim,
+    "rest": rest,
+    "count": count,
+    "end": end_,
+    "lose": lose,
+    "give up": give_up,
+    "look": look,
+    "settle": settle,
+    "mark": mark,
+    "ring": ring,
+    "declare dead": declare_dead,
+    "read lost": read_lost,
+    "read unsettled": read_unsettled,
+    "wake": wake,
+    "expire": expire,
+    "recover": recover,
+}

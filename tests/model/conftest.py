@@ -1,0 +1,51 @@
+"""One database in memory for all searches, and what they looked at in the summary of the run; PostgreSQL for races."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from lifecycle.store.engine import Database
+from tests.integration.conftest import KEPT_EMPTY, Grove, migrate
+from tests.model.memory import Memory
+
+LOOKED_AT, KILLED = "looked at", "killed"
+
+
+@pytest.fixture(scope="session")
+def memory():
+    return Memory()
+
+
+@pytest.fixture(scope="module")
+def raced_url(postgres):
+    url = postgres.create_database("raced")
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+def grove(raced_url):
+    database = Database(raced_url)
+    with database.begin() as connection:
+        connection.execute(sa.text(f"TRUNCATE {', '.join(KEPT_EMPTY)} RESTART IDENTITY"))
+    yield Grove(database)
+    database.dispose()
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(4) as threads:
+        yield threads
+
+
+def pytest_terminal_summary(terminalreporter):
+    passed = [each for each in terminalreporter.stats.get("passed", ()) if each.when == "call"]
+    told = [told for each in passed for told in each.user_properties]
+    lines = [f"{what}: {found}" for name, (what, found) in told if name == LOOKED_AT]
+    if lines:
+        terminalreporter.section("model check")
+        for line in lines:
+            terminalreporter.write_line(line)
+        killed = sum(name == KILLED for name, _ in told)
+        terminalreporter.write_line(f"guards taken away, one at a time, and missed: {killed}")
