@@ -10,6 +10,7 @@ from kombu.exceptions import ChannelError
 
 from lifecycle.errors import StoreError
 from lifecycle.runtime.message import OF_THE_ROW, header, read_call, with_header
+from lifecycle.runtime.revoked import mark_revoked
 from lifecycle.store import containers
 
 if TYPE_CHECKING:
@@ -69,12 +70,12 @@ class CeleryDoorbell:
         if not container_ids:
             return
         chords = self._in_chords(container_ids)
-        for container_id in container_ids:
-            try:
-                self._app.backend.mark_as_revoked(container_id, reason, request=chords.get(container_id))
-            except Exception as error:  # noqa: BLE001 - the row is the truth; a result backend that is away is not
-                log.warning("results not marked revoked container=%s error=%s", container_id, error)
-                return
+        try:
+            for container_id, member in chords.items():
+                self._app.backend.mark_as_revoked(container_id, reason, request=member)
+            mark_revoked(self._app.backend, [each for each in container_ids if each not in chords], reason)
+        except Exception as error:  # noqa: BLE001 - the row is the truth; a result backend that is away is not
+            log.warning("results not marked revoked containers=%d error=%s", len(container_ids), error)
 
     def _in_chords(self, container_ids: Sequence[str]) -> dict[str, Context]:
         """Those that are members of a chord: it fails at once, so the backend has to know which."""
