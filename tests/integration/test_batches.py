@@ -165,6 +165,14 @@ def test_what_cannot_be_meant_refuses_all(haul, nothing_new, given, named):
     nothing_new()
 
 
+@pytest.mark.xfail(strict=True, reason="a text is taken for the names of its letters")
+@pytest.mark.parametrize("given", [{"calls": calls(1), "resources": ["ship:1"]}, {"calls": [("ship-1", {})]}])
+def test_a_text_is_no_list(haul, nothing_new, given):
+    with pytest.raises(InvalidArgument):
+        haul.spawn_many(**given)
+    nothing_new()
+
+
 def test_arguments_that_the_task_does_not_take_refuse_all(haul, nothing_new):
     with pytest.raises(TypeError, match="no_such_argument"):
         haul.spawn_many([*calls(1), (["ship-2"], {"no_such_argument": 1})])

@@ -205,17 +205,14 @@ def test_a_connection_that_commits_by_itself_is_refused(grove, engine, ship_it, 
     assert ids(grove) == []
 
 
-@pytest.mark.postgres
 @pytest.mark.xfail(strict=True, reason="what create_engine was told is not among a connection's options")
-def test_a_connection_of_an_engine_that_always_commits_is_refused(postgres_grove):
-    ship_it = task_on(postgres_grove.database)
-    engine = sa.create_engine(postgres_grove.database.url, isolation_level="AUTOCOMMIT")
+def test_a_connection_of_an_engine_that_always_commits_is_refused(grove, database, ship_it):
+    engine = sa.create_engine(database.url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection, pytest.raises(InvalidArgument, match=r"^the connection commits each"):
             ship_it.spawn([7], connection=connection)
     finally:
         engine.dispose()
-        ship_it.lifecycle.database.dispose()
 
 
 def test_a_session_is_refused_and_its_connection_is_taken(grove, engine, ship_it):
