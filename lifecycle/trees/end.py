@@ -31,8 +31,8 @@ def end_own(database: Database, container_id: str, epoch: int, ending: Ending) -
             raise ExecutionSuperseded(f"{container_id} epoch {epoch} is not the one that runs")
         gone = _mark_with(connection, container_id, held.status, ending)
         moved = runs.end(connection, container_id, epoch, ending)
-    if moved is None:
-        raise ExecutionSuperseded(f"{container_id} epoch {epoch} has ended before")
+        if moved is None:  # in the transaction: what was marked with it goes back
+            raise ExecutionSuperseded(f"{container_id} epoch {epoch} has ended before")
     return [moved, *gone]
 
 

@@ -663,7 +663,7 @@ def beside(pool, grove, call, *args):
 
 
 def until_through_or_waiting(database, future):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (future.done() or waits(database)):
         assert time.monotonic() < deadline, "it neither ended nor waited for a lock"
 
