@@ -20,6 +20,8 @@ from lifecycle.errors import ContainerStopped, WaitRefused
 
 app = Celery("pipelines", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 app.conf.update(worker_hijack_root_logger=True, broker_connection_retry_on_startup=True)
+if "PIPELINES_SOCKET_TIMEOUT" in os.environ:
+    app.conf.broker_transport_options = {"socket_timeout": float(os.environ["PIPELINES_SOCKET_TIMEOUT"])}
 lifecycle = Lifecycle(app)
 truth = os.open(os.environ["PIPELINES_TRUTH"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 log = logging.getLogger("pipelines")
