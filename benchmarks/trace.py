@@ -20,7 +20,7 @@ PHASES = {  # in the order of a container's life
     "spawn": ("lifecycle.runtime.task", "launch"),
     "record": ("lifecycle.runtime.launch", "_record"),
     "publish": ("lifecycle.runtime.launch", "_publish"),
-    "claim": ("lifecycle.runtime.run", "_claim"),
+    "claim": ("lifecycle.runtime.run", "claim"),
     "body": ("lifecycle.runtime.execution", "Execution.body"),
     "end": ("lifecycle.runtime.run", "_end"),
     "settle": ("lifecycle.trees.end", "settle"),

@@ -25,11 +25,12 @@ class AmbiguousId(LifecycleError):
 
 
 class ContainerExists(LifecycleError):
-    """A container of this id is already recorded."""
+    """A container of this id is already recorded; `taken` are all of a call's ids that are."""
 
-    def __init__(self, container_id: str) -> None:
+    def __init__(self, container_id: str, *others: str) -> None:
         super().__init__(f"container already exists: {container_id}")
         self.container_id = container_id
+        self.taken = {container_id, *others}
 
 
 class InvalidParent(LifecycleError):

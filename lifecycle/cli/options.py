@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from lifecycle.domain.container import Container
+from lifecycle.domain.policy import MAX_SECONDS
 from lifecycle.runtime.app import Lifecycle
 from lifecycle.runtime.installed import lifecycle_of
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 MAX_INTEGER = 2**31 - 1
-MAX_SECONDS = 10**9
 
 Decorator = Callable[[Any], Any]
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -58,11 +58,7 @@ def start_container(
       celery -A workers container start CRAWL_COORDINATOR folder=/usr/share depth=3
     """
     lifecycle.app.loader.import_default_modules()
-    try:
-        container = lifecycle.start(container_type, kwargs, **how)
-    except TypeError as error:  # as Python says that the body takes no such arguments
-        raise Refusal(clean(error)) from error
-    tell(container, wait=wait)
+    tell(told(lambda: lifecycle.start(container_type, kwargs, **how)), wait=wait)
 
 
 @click.command("rerun")
@@ -76,7 +72,16 @@ def rerun_container(lifecycle: Lifecycle, *, container_id: str, player_id: int |
     It has the same type, arguments, options, tags, player, grace and resources.
     """
     lifecycle.app.loader.import_default_modules()
-    tell(lifecycle.rerun(find_one(lifecycle, container_id, player_id).id, player_id=player_id), wait=wait)
+    found = find_one(lifecycle, container_id, player_id).id
+    tell(told(lambda: lifecycle.rerun(found, player_id=player_id)), wait=wait)
+
+
+def told(start: Callable[[], Container]) -> Container:
+    """The container, or as Python says it that the body takes no such arguments."""
+    try:
+        return start()
+    except TypeError as error:
+        raise Refusal(clean(error)) from error
 
 
 def tell(container: Container, *, wait: bool) -> None:

@@ -16,6 +16,7 @@ from lifecycle.domain.container import Container
 from lifecycle.domain.policy import STOPPED_BY_USER
 from lifecycle.domain.report import StopReport
 from lifecycle.runtime.app import Lifecycle
+from lifecycle.store.marks import Marked
 from lifecycle.trees import stop as stops
 from lifecycle.trees.doorbell import Doorbell
 
@@ -143,15 +144,16 @@ def ask(trees: Trees, *, must: bool) -> None:
 def stop_all(lifecycle: Lifecycle, ids: Sequence[str], order: Order) -> Iterator[StopReport]:
     """Mark all trees before waiting for any: their graces run side by side. On stderr, what one should know."""
     bell = Bell(lifecycle.doorbell)
-    marked = []
+    marked: list[tuple[Marked, Container]] = []
+    notes: list[str] = []
     try:
         for each in ids:
-            marked.append(stops.mark(lifecycle.database, request(lifecycle, each, order)))  # noqa: PERF401 - see below
+            marked.append(stops.mark(lifecycle.database, request(lifecycle, each, order)))
+            notes += stops.ring(lifecycle.database, bell, *marked[-1])
     finally:
+        bell.tell()
         if marked and len(marked) < len(ids):
             click.echo(f"cut off: {len(marked):,} of {count(len(ids), 'tree')} are being stopped", err=True)
-    notes = [note for each in marked for note in stops.ring(lifecycle.database, bell, *each)]
-    bell.tell()
     for note in dict.fromkeys(notes):
         click.echo(clean(note), err=True)
     try:

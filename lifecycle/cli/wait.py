@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.text import Text
 
 from lifecycle.cli.group import Refusal
-from lifecycle.cli.options import INTERRUPTED, MAX_SECONDS, between, find_one, pass_lifecycle, player_option
+from lifecycle.cli.options import INTERRUPTED, between, find_one, pass_lifecycle, player_option
 from lifecycle.cli.text import clean
 from lifecycle.domain.container import Container
+from lifecycle.domain.policy import MAX_SECONDS
 from lifecycle.errors import WaitTimeout
 from lifecycle.runtime.app import Lifecycle
 

@@ -10,6 +10,7 @@ from lifecycle.domain.status import Status
 from lifecycle.domain.text import as_result, clean
 from lifecycle.errors import InvalidArgument
 
+FIRST_YEAR, LAST_YEAR = 1, 9999  # beyond them a time has no UTC
 MAX_MESSAGE = 2_000  # characters of an error kept on the row; the logs have it whole
 
 
@@ -87,9 +88,11 @@ def as_state(values: dict[str, Any]) -> dict[str, Any]:
 
 def _moment(when: object) -> float | datetime:
     if isinstance(when, timedelta):
-        when = when.total_seconds()
+        when = max(when.total_seconds(), 0.0)
     if not isinstance(when, datetime):
         return check_seconds("when", when)
     if when.tzinfo is None:
         raise InvalidArgument(f"a time must be timezone-aware, as datetime.now(UTC) is: {when}")
+    if not FIRST_YEAR < when.year < LAST_YEAR:
+        raise InvalidArgument(f"no container wakes at {when}")
     return when

@@ -170,6 +170,10 @@ class Lifecycle(Records):
         """Bring the database's tables up to this version; the revisions applied."""
         return schema.migrate(self.database, revision)
 
+    def migrate_back(self, revision: str) -> list[str]:
+        """Undo what is newer than the revision, and lose what it holds; the revisions undone."""
+        return schema.downgrade(self.database, revision)
+
     def types(self) -> dict[str, ContainerTask]:
         """The app's container tasks by type; raises DuplicateType, ImpossibleSettings for a task's own options."""
         found: dict[str, ContainerTask] = {}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery.app.task import Context, Task
+from celery.states import READY_STATES
 from celery.worker.control import control_command
 from kombu.exceptions import ChannelError
 
@@ -41,6 +42,8 @@ class CeleryDoorbell:
         """Raise at once if the broker is away: Celery would first wait for its results' store."""
         with self._app.pool.acquire(block=True) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, interval_max=0.1)
+            if connection.transport.driver_type == "redis":  # one of the pool may be open to a broker that hangs
+                connection.default_channel.client.ping()
 
     def publish(self, container_id: str, message: dict[str, Any]) -> None:
         """Send the recorded message once more, as its spawner did."""
@@ -76,6 +79,15 @@ class CeleryDoorbell:
             mark_revoked(self._app.backend, [each for each in container_ids if each not in chords], reason)
         except Exception as error:  # noqa: BLE001 - the row is the truth; a result backend that is away is not
             log.warning("results not marked revoked containers=%d error=%s", len(container_ids), error)
+
+    def revoked_unless_told(self, container_id: str, reason: str) -> None:
+        """`revoked` once more, for one whose stopper may have died before it said so."""
+        try:
+            if self._app.backend.get_state(container_id) in READY_STATES:
+                return
+        except Exception as error:  # noqa: BLE001 - as above
+            log.info("result not read container=%s error=%s", container_id, error)
+        self.revoked([container_id], reason)
 
     def _in_chords(self, container_ids: Sequence[str]) -> dict[str, Context]:
         """Those that are members of a chord: it fails at once, so the backend has to know which."""

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from lifecycle.domain.container import Container
 from lifecycle.domain.ending import as_state
-from lifecycle.errors import ContainerStopped
+from lifecycle.errors import ContainerStopped, InvalidArgument
 from lifecycle.runtime.page import Page
+from lifecycle.store.engine import Connection, is_open
 
 STOP_SIGNAL = signal.SIGUSR2  # the one signal that Celery's prefork pool leaves alone
 
@@ -33,6 +34,8 @@ class Execution:
         """What `finish(message)` said."""
         self.retry: tuple[dict[str, Any], float] | None = None
         """What `self.retry()` asked for: the message, and seconds until it."""
+        self.lent: list[Connection] = []
+        """The caller's own connections that spawned here: an open transaction of one holds a lock on our row."""
         self._thread = threading.get_ident()
         self._shields = 0
         self._stop = threading.Event()
@@ -101,9 +104,18 @@ class Execution:
 
     def keep(self, state: dict[str, Any]) -> None:
         """Add to the container's state, on its row and here."""
+        if any(map(is_open, self.lent)):
+            raise InvalidArgument("commit the transaction that spawned here first: it holds this container's row")
         known = {**self.container.state, **state}
         with self.shielded():
             self.container = self.container.keep_state(known)
+
+    def take_back(self) -> bool:
+        """After the body: roll back what it left open, or its own ending would wait for it; True if there was any."""
+        left = [connection for connection in self.lent if is_open(connection)]
+        for connection in left:
+            connection.rollback()
+        return bool(left)
 
     def _shield(self, step: int) -> None:
         self._shields += step

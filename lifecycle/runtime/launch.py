@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import current_task
 from celery.app.task import Task
+from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import AsyncResult
 
 from lifecycle.domain.container import Container, new_id
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lifecycle.launch")
 GENERATED_TRIES = 5
-OF_THE_CANVAS = {"chord", "group_id", "group_index", "chain", "root_id", "parent_id", "reply_to"}
+OF_THE_RUN = {"retries", "origin", "replaced_task_nesting", "root_id", "parent_id", "reply_to"}
+OF_THE_CANVAS = {"chord", "group_id", "group_index", "chain"}
 
 
 def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: dict[str, Any]) -> list[Container]:
@@ -53,7 +55,8 @@ def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: di
 def relaunch(lifecycle: "Lifecycle", container: Container) -> Container:
     """A new container that does the same once more: type, arguments, options, tags, player, grace and resources.
 
-    It is no member of the chord or group that the old one was. Raises UnknownType, and as `launch` does.
+    Called in a body it is a child of that container, else a root; it is no member of the chord or group that the old
+    one was, and has all its retries. Raises UnknownType, and as `launch` does.
     """
     with lifecycle.database.read() as connection:
         recorded = messages(connection, [container.id])[container.id]
@@ -62,8 +65,9 @@ def relaunch(lifecycle: "Lifecycle", container: Container) -> Container:
     task = lifecycle.types().get(container.container_type)
     if recorded is None or task is None:
         raise UnknownType(f"no task of this app can run {container.id} again: its type is {container.container_type}")
-    wish = Wish(player_id=container.player_id, tags=container.tags, detach=container.detached, grace=container.grace)
-    options = {name: value for name, value in call["options"].items() if name not in OF_THE_CANVAS}
+    detach = container.detached and running_parent() is not None
+    wish = Wish(player_id=container.player_id, tags=container.tags, detach=detach, grace=container.grace)
+    options = {name: value for name, value in call["options"].items() if name not in OF_THE_CANVAS | OF_THE_RUN}
     return launch(task, [Call(tuple(call["args"]), call["kwargs"], resources)], wish, options)[0]
 
 
@@ -130,17 +134,19 @@ def _record(
         try:
             if connection is None:
                 return spawn_all(database, births)
+            if (execution := current_execution()) is not None:
+                execution.lent.append(connection)
             with database.within(connection) as theirs:
                 return record_all(theirs, births)
         except ContainerExists as error:
-            taken = error.container_id
-            if taken in given:
+            taken = error.taken
+            if taken & given:
                 raise
             births = [
-                replace(each, id=new_id(task.type_name, each.resources)) if each.id == taken else each
+                replace(each, id=new_id(task.type_name, each.resources)) if each.id in taken else each
                 for each in births
             ]
-    raise ContainerExists(taken)
+    raise ContainerExists(*taken)
 
 
 def _publish(task: "ContainerTask", messages: Sequence[tuple[str, Call]], options: dict[str, Any]) -> None:
@@ -153,6 +159,9 @@ def _publish(task: "ContainerTask", messages: Sequence[tuple[str, Call]], option
         with _batch(task, sent, len(messages)) as how:
             for container_id, call in messages:
                 Task.apply_async(task, call.args, dict(call.kwargs), task_id=container_id, **how)
+    except SoftTimeLimitExceeded:  # not the broker's: the body's own limit, met in here
+        put_back(lifecycle.database, [container_id for container_id, _ in messages])
+        raise
     except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the rows are there and stay due
         first, number = messages[0][0], len(messages)
         log.warning("message not published, the dispatcher will container=%s of=%d error=%s", first, number, error)

@@ -9,13 +9,14 @@ from celery.app.task import Task
 from celery.result import AsyncResult
 
 from lifecycle.domain.container import Container
+from lifecycle.domain.ending import Finish
 from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
 from lifecycle.errors import ImpossibleSettings, InvalidArgument, InvalidParent
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.installed import lifecycle_of
 from lifecycle.runtime.launch import launch, republish
 from lifecycle.runtime.run import run
-from lifecycle.runtime.wish import Call, Wish, as_calls
+from lifecycle.runtime.wish import Call, Wish, as_call, as_calls
 from lifecycle.store.engine import Connection
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class ContainerTask(Task):
             parent_container_id=parent_container_id,
             connection=connection,
         )
-        call = Call(tuple(args), dict(kwargs or {}), tuple(resources), container_id)
+        call = as_call(args, kwargs, resources, container_id)
         return launch(self, [call], wish, apply_async_options)[0]
 
     def spawn_many(
@@ -108,7 +109,8 @@ class ContainerTask(Task):
     ) -> list[Container]:
         """As `spawn` for each `(args, kwargs)` of `calls`, all or none: one INSERT, one batch of messages.
 
-        resources: for each call, what its container holds; else as `spawn`, for all alike.
+        resources: for each call, what its container holds; else as `spawn`, for all alike. It is one transaction:
+        with more than some thousands, others of a SQLite file wait for it.
         """
         wish = Wish(
             player_id=player_id,
@@ -154,5 +156,6 @@ class ContainerTask(Task):
         if self.request.called_directly or by_its_own_body:
             return super().__call__(*args, **kwargs)
         if self.request.is_eager:
-            return self.run(*args, **kwargs)
+            value = self.run(*args, **kwargs)
+            return value.result if isinstance(value, Finish) else value
         return run(self, args, kwargs)

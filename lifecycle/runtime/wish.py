@@ -36,17 +36,25 @@ class Wish:
     connection: Connection | None = None
 
 
-def as_calls(
-    calls: Iterable[tuple[Iterable[Any], Mapping[str, Any]]], resources: Iterable[Iterable[str]] | None
-) -> list[Call]:
+def as_calls(calls: Iterable[tuple[Any, Any]], resources: Iterable[Any] | None) -> list[Call]:
     """Pairs of arguments, and what each call's container holds; raises InvalidArgument for what is none."""
     pairs = list(calls)
     if not all(isinstance(each, tuple | list) and len(each) == len(("args", "kwargs")) for each in pairs):
         raise InvalidArgument("calls are pairs: [(args, kwargs), ...]")
-    held: list[Iterable[str]] = [()] * len(pairs) if resources is None else list(resources)
+    held: list[Any] = [()] * len(pairs) if resources is None else list(resources)
     if len(held) != len(pairs):
         raise InvalidArgument(f"resources are given for {len(held)} calls, but there are {len(pairs)}")
-    return [Call(tuple(args), dict(kwargs), tuple(named)) for (args, kwargs), named in zip(pairs, held, strict=True)]
+    return [as_call(args, kwargs, named) for (args, kwargs), named in zip(pairs, held, strict=True)]
+
+
+def as_call(args: Any, kwargs: Any, resources: Any, container_id: str | None = None) -> Call:
+    """One call; raises InvalidArgument for a text where a list is meant: its letters would be taken one by one."""
+    for what, given in (("args", args), ("resources", resources)):
+        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+            raise InvalidArgument(f"{what} are a list, not {given!r}")
+    if not isinstance(kwargs, Mapping | None):
+        raise InvalidArgument(f"kwargs are a mapping, not {kwargs!r}")
+    return Call(tuple(args), dict(kwargs or {}), tuple(resources), container_id)
 
 
 def check_calls(task: "ContainerTask", calls: Sequence[Call], options: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Recording containers and reading them; what changes a status is in `runs` and `marks`."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -57,17 +58,12 @@ def insert(connection: sa.Connection, rows: Sequence[Mapping[str, Any]], *, by: 
     tags = {row["id"]: row["tags"] for row in rows}
     columns = [{name: value for name, value in row.items() if name != "tags"} for row in rows]
     found = {row.id: row for row in connection.execute(INSERT[connection.dialect.name], columns)}
-    for container_id in tags:
-        if container_id not in found:
-            raise ContainerExists(container_id)
+    asked = Counter(row["id"] for row in rows)
+    if taken := [each for each, times in asked.items() if times > 1 or each not in found]:
+        raise ContainerExists(*taken)
     store_tags.write(connection, tags.items())
     transitions.born(connection, tags, by=by)
     return [from_row(found[container_id], tags[container_id]) for container_id in tags]
-
-
-def exists(connection: sa.Connection, container_id: str) -> bool:
-    """True if a container of this id is recorded."""
-    return connection.execute(sa.select(c.id).where(c.id == container_id)).first() is not None
 
 
 def lock_parent(connection: sa.Connection, container_id: str) -> Any:

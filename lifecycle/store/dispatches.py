@@ -1,7 +1,6 @@
 """Rows that are due and have no message on its way."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,45 +14,32 @@ MAX_WAIT = 3600.0  # seconds between two messages of one row, at most
 DOUBLINGS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Unclaimed:
-    """A row whose message was sent long ago and not claimed."""
-
-    id: str
-    queue: str | None
-    overtaken: bool
-    """True if a message sent much later to the same queue was claimed: this one is lost."""
-
-
 def take_due(connection: sa.Connection, limit: int) -> list[tuple[str, dict[str, Any]]]:
     """Ids and messages of rows whose time has come, now marked as dispatched; other dispatchers skip them."""
     due = sa.select(c.id, c.message).where(startable(), c.dispatched_at.is_(None), c.wake_at <= now())
     return _take(connection, due.order_by(c.wake_at).limit(limit))
 
 
-def take_again(connection: sa.Connection, ids: list[str], after: float) -> list[tuple[str, dict[str, Any]]]:
-    """Those of `ids` that are still unclaimed, to be published once more."""
-    return _take(connection, sa.select(c.id, c.message).where(c.id.in_(ids), _unclaimed_for(after)))
+def waiting_queues(connection: sa.Connection, after: float) -> list[str | None]:
+    """The queues of rows whose message has been on its way for `after` seconds, doubled with each message sent."""
+    return list(connection.execute(sa.select(c.queue).where(_unclaimed_for(after)).distinct()).scalars())
 
 
-def unclaimed(connection: sa.Connection, after: float, limit: int) -> list[Unclaimed]:
-    """Rows whose message has been on its way for `after` seconds, doubled with each message sent."""
-    query = sa.select(c.id, c.queue, c.dispatched_at).where(_unclaimed_for(after)).limit(limit)
-    rows = connection.execute(query).all()
-    newest = {queue: _newest_claimed(connection, queue) for queue in {row.queue for row in rows}}
-    limit_of = {queue: None if sent is None else sent - timedelta(seconds=after) for queue, sent in newest.items()}
-    found = []
-    for row in rows:
-        until = limit_of[row.queue]
-        found.append(Unclaimed(row.id, row.queue, overtaken=until is not None and row.dispatched_at <= until))
-    return found
+def take_again(
+    connection: sa.Connection, queue: str | None, after: float, *, sent_before: datetime | None, limit: int
+) -> list[tuple[str, dict[str, Any]]]:
+    """Rows of a queue that are still unclaimed, only those sent until a time if given, to be published once more."""
+    until = sa.true() if sent_before is None else c.dispatched_at <= sent_before
+    lost = sa.select(c.id, c.message).where(_unclaimed_for(after), c.queue == queue, until)
+    return _take(connection, lost.order_by(c.dispatched_at).limit(limit))
 
 
-def _newest_claimed(connection: sa.Connection, queue: str | None) -> datetime | None:
-    """When the last claimed message of a queue was sent; asked once a queue, for it passes over a woken backlog."""
+def overtaken_until(connection: sa.Connection, queue: str | None, after: float) -> datetime | None:
+    """What was sent to a queue until then is lost: a message sent `after` seconds later was claimed."""
     claimed = sa.and_(c.queue == queue, c.epoch > 0, sa.not_(startable()))  # not one that was only sent once more
     newest = sa.select(c.dispatched_at).where(claimed, c.dispatched_at.is_not(None))
-    return connection.execute(newest.order_by(c.dispatched_at.desc()).limit(1)).scalar()
+    sent = connection.execute(newest.order_by(c.dispatched_at.desc()).limit(1)).scalar()
+    return None if sent is None else sent - timedelta(seconds=after)
 
 
 def seconds_to_next(connection: sa.Connection) -> float | None:
@@ -73,17 +59,25 @@ def has_expired(connection: sa.Connection, container_id: str) -> bool:
     return connection.execute(sa.select(c.id).where(c.id == container_id, _late())).first() is not None
 
 
-def put_back(connection: sa.Connection, container_ids: Sequence[str], *, seconds: float, wait: bool) -> set[str]:
-    """Their messages could not be published: due again in `seconds`; those it was done for.
+def put_back(connection: sa.Connection, container_ids: Sequence[str], *, seconds: float, wait: bool) -> None:
+    """Their messages could not be published: due again in `seconds`.
 
     Many at once only without waiting for locks; with, one row a transaction: who waits for a lock and holds none is in
     nobody's way, not even a mark's.
     """
-    sent = sa.select(c.id).where(c.id.in_(container_ids), startable(), c.dispatched_at.is_not(None))
-    locked = [row.id for row in connection.execute(sent.with_for_update(skip_locked=not wait))]
-    unsent = containers.update().where(c.id.in_(locked))
+    sent = sa.select(c.id).where(c.id.in_(container_ids), _is_sent())
+    rows = connection.execute(sent.with_for_update(skip_locked=not wait)).all()
+    unsent = containers.update().where(c.id.in_([row.id for row in rows]))
     connection.execute(unsent.values(dispatched_at=None, wake_at=later(now(), seconds)))
-    return set(locked)
+
+
+def still_sent(connection: sa.Connection, container_ids: Sequence[str]) -> list[str]:
+    """Those of them that count as sent and are not claimed."""
+    return list(connection.execute(sa.select(c.id).where(c.id.in_(container_ids), _is_sent())).scalars())
+
+
+def _is_sent() -> sa.ColumnElement[bool]:
+    return sa.and_(startable(), c.dispatched_at.is_not(None))
 
 
 def _late() -> sa.ColumnElement[bool]:

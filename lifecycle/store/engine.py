@@ -81,9 +81,15 @@ class Database:
         return self._reading
 
     @contextmanager
-    def begin(self) -> Iterator[sa.Connection]:
-        """A transaction that commits at the end of the block, or leaves nothing behind."""
+    def begin(self, *, impatient: bool = False) -> Iterator[sa.Connection]:
+        """A transaction that commits at the end of the block, or leaves nothing behind.
+
+        impatient: wait for no lock longer than SQLite does for its one; who holds it may never commit.
+        """
         with self._around(), self._translated(), no_fork(), self.engine.begin() as connection:
+            if impatient and self.dialect == "postgresql":
+                limit = f"{int(self._busy_timeout * 1000)}ms"
+                connection.execute(sa.select(sa.func.set_config("lock_timeout", limit, True)))
             yield connection
 
     @contextmanager
@@ -98,19 +104,24 @@ class Database:
 
         Raises InvalidArgument for a connection to another database, or one that commits by itself.
         """
-        options = connection.get_execution_options()
-        if options.get("isolation_level") == "AUTOCOMMIT":
-            raise InvalidArgument("the connection commits each statement by itself: give one in a transaction")
+        before = connection.get_execution_options().get("schema_translate_map")
+        _refuse_autocommit(connection)
         with self._around(), self._translated():
             _begin_for_savepoint(connection)
             connection.execution_options(schema_translate_map={None: self.schema} if self.schema else {})
             try:
                 with connection.begin_nested():
-                    if connection.execute(sa.select(identity.c.id)).scalar() != self.id:
-                        raise InvalidArgument(f"the connection is not to {shown(self.url)}")
+                    self._refuse_another(connection)
                     yield connection
             finally:
-                connection.execution_options(schema_translate_map=options.get("schema_translate_map") or {})
+                connection.execution_options(schema_translate_map=before or {})
+
+    def _refuse_another(self, connection: sa.Connection) -> None:
+        found = None
+        with suppress(SchemaMissing), self._translated():
+            found = connection.execute(sa.select(identity.c.id)).scalar()
+        if found != self.id:
+            raise InvalidArgument(f"the connection is not to {shown(self.url)}")
 
     @property
     def id(self) -> str:
@@ -177,11 +188,14 @@ class Database:
         cause = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         if "no such table" in cause or "no such column" in cause or type(error.orig).__name__ in MISSING:
             return SchemaMissing(self._needs_migrating())
+        if type(error.orig).__name__ in CONFLICTS:
+            return StoreUnreachable(f"the database {where}: another transaction was in the way, try again: {cause}")
         if isinstance(error, OperationalError) or error.connection_invalidated:
             return StoreUnreachable(f"the database {where} cannot be used: {cause}")
         return StoreError(f"the database {where} refused a statement: {cause}")
 
 
+CONFLICTS = {"LockNotAvailable", "DeadlockDetected", "SerializationFailure"}
 MISSING = {"UndefinedTable", "UndefinedColumn", "InvalidSchemaName"}
 
 
@@ -235,8 +249,21 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def is_open(connection: sa.Connection) -> bool:
+    """True if a caller's connection is in a transaction."""
+    return not connection.closed and connection.in_transaction()
+
+
+def _refuse_autocommit(connection: sa.Connection) -> None:
+    of_engine = getattr(connection.dialect, "_on_connect_isolation_level", None)  # no public name for it
+    if connection.get_execution_options().get("isolation_level", of_engine) == "AUTOCOMMIT":
+        raise InvalidArgument("the connection commits each statement by itself: give one in a transaction")
+
+
 def _begin_for_savepoint(connection: sa.Connection) -> None:
     """On SQLite a savepoint outside of a transaction would begin one, and its release would commit it."""
+    if not connection.in_transaction():
+        connection.begin()
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite" and not driver.in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")

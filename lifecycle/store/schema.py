@@ -25,6 +25,9 @@ def migrate(database: Database, revision: str = "head") -> list[str]:
             _refuse_strangers(database, connection)
         elif found not in revisions():
             return []
+        elif revision in revisions() and revision < found:
+            where = shown(database.url)
+            raise StoreError(f"the database {where} is at revision {found}: to go back to {revision} add --back")
         return _run(database, connection, "upgrade", revision)
 
 
@@ -122,8 +125,12 @@ def _check_foreign_keys(connection: sa.Connection) -> None:
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table(VERSION_TABLE):
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(VERSION_TABLE):
         return None
+    if [column["name"] for column in inspector.get_columns(VERSION_TABLE)] != [version.c.version_num.name]:
+        where = shown(connection.engine.url)
+        raise StoreError(f"the database {where} has a {VERSION_TABLE} of other software: give containers their own")
     return connection.execute(sa.select(version.c.version_num)).scalar()
 
 

@@ -27,20 +27,25 @@ def seconds_to_next(database: Database) -> float | None:
 
 
 def redispatch(database: Database, doorbell: Doorbell, *, after: float) -> int:
-    """Publish again what was lost on its way; how many.
+    """Publish again what was lost on its way, a batch of each queue at most; how many.
 
     Never by age alone, a backlog would double: only if a message sent `after` seconds later to the same queue was
     claimed, or the queue is empty. The wait doubles with each message, up to an hour.
     """
     with database.read() as connection:
-        candidates = dispatches.unclaimed(connection, after, BATCH)
-    queues = {each.queue for each in candidates if not each.overtaken and each.queue is not None}
-    empty = {queue for queue in queues if doorbell.is_empty(queue)}
-    lost = [each.id for each in candidates if each.overtaken or each.queue in empty]
-    if not lost:
+        queues = dispatches.waiting_queues(connection, after)
+    return sum(_redispatch_queue(database, doorbell, queue, after) for queue in queues)
+
+
+def _redispatch_queue(database: Database, doorbell: Doorbell, queue: str | None, after: float) -> int:
+    with database.read() as connection:
+        sent_before = dispatches.overtaken_until(connection, queue, after)
+    if queue is not None and doorbell.is_empty(queue):
+        sent_before = None
+    elif sent_before is None:
         return 0
     with database.begin() as connection:
-        again = dispatches.take_again(connection, lost, after)
+        again = dispatches.take_again(connection, queue, after, sent_before=sent_before, limit=BATCH)
     for container_id, _ in again:
         log.warning("message lost, published again container=%s", container_id)
     return _publish(database, doorbell, again)
@@ -52,13 +57,13 @@ def put_back(database: Database, container_ids: Sequence[str], *, seconds: float
     First all that nobody holds, then the others one by one: one that is locked, as by a spawn under it, is not skipped,
     or its message would be missing.
     """
-    done: set[str] = set()
     for first in range(0, len(container_ids), BATCH):
+        some = container_ids[first : first + BATCH]
         with database.begin() as connection:
-            some = container_ids[first : first + BATCH]
-            done |= dispatches.put_back(connection, some, seconds=seconds, wait=False)
-    for container_id in container_ids:
-        if container_id not in done:
+            dispatches.put_back(connection, some, seconds=seconds, wait=False)
+        with database.read() as connection:
+            locked = dispatches.still_sent(connection, some)
+        for container_id in locked:
             with database.begin() as connection:
                 dispatches.put_back(connection, [container_id], seconds=seconds, wait=True)
 

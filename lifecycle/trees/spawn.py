@@ -56,7 +56,8 @@ def spawn_all(database: Database, births: Sequence[Birth]) -> list[Container]:
     Raises InvalidParent, PlayerMismatch, ContainerExists or ResourceHeld, and then nothing is recorded;
     ContainerStopped or ExecutionSuperseded where the spawning execution itself is to go.
     """
-    with database.begin() as connection:
+    holds = any(birth.resources for birth in births)  # another may have taken one, and not committed
+    with database.begin(impatient=holds) as connection:
         return record_all(connection, births)
 
 

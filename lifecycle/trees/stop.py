@@ -50,7 +50,7 @@ def stop(database: Database, doorbell: Doorbell, request: Request, *, wait: bool
 
 def mark(database: Database, request: Request) -> tuple[marks.Marked, Container]:
     """One transaction: every live container of the tree is STOPPING or has ended; nothing queued can start any more."""
-    with database.begin() as connection:
+    with database.begin(impatient=True) as connection:
         target = containers.get(connection, request.container_id, request.player_id)
         marked = marks.mark(
             connection, target.id, by=request.by, reason=request.reason, grace=request.grace, message=STOPPED_BY_USER

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import sqlalchemy as sa
 from celery import Celery, signals
 
 from lifecycle import ContainerTask, Lifecycle, checkpoint, current_container, finish, later, shield, sleep
@@ -25,6 +26,7 @@ if "PIPELINES_SOCKET_TIMEOUT" in os.environ:
 lifecycle = Lifecycle(app)
 truth = os.open(os.environ["PIPELINES_TRUTH"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 log = logging.getLogger("pipelines")
+left = []  # connections that a body forgot
 PAUSE = 0.05  # seconds between two ticks
 
 
@@ -384,3 +386,14 @@ def recruiting(number, tags):
     calls = [((each,), {}) for each in range(number)]
     resources = [[f"{current_container().id}:{each}"] for each in range(number)]
     answer.spawn_many(calls, tags=tags, resources=resources)
+
+
+@container_task("UNTIDY")
+def untidy(child, keeps_state):
+    """Leaves the transaction open in which it spawned."""
+    left.append(sa.create_engine(lifecycle.database.url).connect())
+    answer.spawn([1], container_id=child, connection=left[-1])
+    note("tick")
+    if keeps_state:
+        checkpoint(page=1)
+    return "over"

@@ -134,9 +134,6 @@ def test_a_lost_message_in_a_backlog_is_sent_again_and_only_that(scene, gate):
     node.end()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a pass looks at the oldest 200 that wait, before it asks which of them are lost"
-)
 def test_a_backlog_hides_no_lost_message_of_another_queue(scene, gate):
     """More wait without being lost than are looked at in a pass, and they are older."""
     ids = fill(scene, BATCH + 1, "nobody-listens", gate=str(gate), seconds=0)

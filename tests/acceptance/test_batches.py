@@ -109,3 +109,22 @@ def test_what_a_caller_takes_back_never_runs(on_both, connection):
     scene.ended("due-afterwards")  # so a dispatcher has looked
     assert [scene.found(name) for name in ("worker-1", "worker-2")] == [None, None]
     assert scene.marks("worker-1") == scene.marks("worker-2") == []
+
+
+def test_a_transaction_that_a_body_leaves_open_is_rolled_back(postgres_scene):
+    """It holds the lock on the row that has to end."""
+    scene = postgres_scene
+    scene.start(scene.plan("untidy", kind="UNTIDY", child=scene.id("never"), keeps_state=False))
+    row = scene.ended("untidy")
+    assert (row.status, row.result) == ("COMPLETED", "over")
+    assert scene.found("never") is None
+    assert "transaction left open by the body, rolled back" in scene.world.log()
+
+
+def test_state_is_refused_while_the_body_holds_its_own_row(postgres_scene):
+    scene = postgres_scene
+    scene.start(scene.plan("untidy", kind="UNTIDY", child=scene.id("never"), keeps_state=True))
+    row = scene.ended("untidy")
+    assert row.status == "FAILED"
+    assert "commit the transaction that spawned here first" in row.exit_message
+    assert scene.found("never") is None

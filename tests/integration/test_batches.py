@@ -165,7 +165,6 @@ def test_what_cannot_be_meant_refuses_all(haul, nothing_new, given, named):
     nothing_new()
 
 
-@pytest.mark.xfail(strict=True, reason="a text is taken for the names of its letters")
 @pytest.mark.parametrize("given", [{"calls": calls(1), "resources": ["ship:1"]}, {"calls": [("ship-1", {})]}])
 def test_a_text_is_no_list(haul, nothing_new, given):
     with pytest.raises(InvalidArgument):
@@ -211,14 +210,12 @@ def test_generated_ids_that_exist_get_another_suffix(grove, haul, broker, monkey
     assert (rows_in(grove, "containers"), broker.llen(QUEUE)) == (5, 3)
 
 
-@pytest.mark.xfail(strict=True, reason="one row is recorded for the two, and the call fails after its commit")
 def test_two_generated_ids_of_one_call_that_are_the_same_differ(grove, haul, broker, monkeypatch):
     suffixes(monkeypatch, "00000001", "00000001")
     made = haul.spawn_many(calls(2))
     assert len({each.id for each in made}) == rows_in(grove, "containers") == broker.llen(QUEUE) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="each try replaces one of them, and there are five tries")
 def test_any_number_of_generated_ids_may_exist(grove, haul, monkeypatch):
     taken = [f"0000000{n}" for n in range(8)]
     for each in taken:

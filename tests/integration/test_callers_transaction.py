@@ -184,9 +184,6 @@ def test_a_connection_to_another_installation_is_refused(grove, ship_it, tmp_pat
     other.dispose()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a database without our tables is said to need migrating, and it is ours that is named"
-)
 def test_a_connection_to_a_database_of_other_software_is_refused(grove, ship_it, tmp_path):
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
     with engine.begin() as connection, pytest.raises(InvalidArgument, match=r"^the connection is not to "):
@@ -205,7 +202,6 @@ def test_a_connection_that_commits_by_itself_is_refused(grove, engine, ship_it, 
     assert ids(grove) == []
 
 
-@pytest.mark.xfail(strict=True, reason="what create_engine was told is not among a connection's options")
 def test_a_connection_of_an_engine_that_always_commits_is_refused(grove, database, ship_it):
     engine = sa.create_engine(database.url, isolation_level="AUTOCOMMIT")
     try:

@@ -556,7 +556,7 @@ def test_wait_exits_as_the_first_that_did_not_complete(celery, family):
 
 
 def test_wait_waits(celery, family, monkeypatch):
-    monkeypatch.setattr("lifecycle.runtime.app.time.sleep", lambda _: family.end("worker-1", completed()))
+    monkeypatch.setattr("lifecycle.runtime.records.time.sleep", lambda _: family.end("worker-1", completed()))
     assert celery.lines("wait", "worker-1") == ["worker-1  COMPLETED 0"]
 
 
@@ -572,7 +572,7 @@ def test_a_wait_can_be_left(celery, family, monkeypatch):
     def leave(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lifecycle.runtime.app.time.sleep", leave)
+    monkeypatch.setattr("lifecycle.runtime.records.time.sleep", leave)
     ran = celery("wait", "worker-1")
     assert (ran.exit_code, ran.stderr) == (130, "not waiting any more: what runs goes on\n")
     assert family.status("worker-1") == "RUNNING"
@@ -724,6 +724,21 @@ def test_migrate_prints_what_it_applied(database_url):
     assert celery.lines("migrate", "--revision", "0002") == ["0001", "0002"]
     assert celery.lines("migrate")[-1] == schema.head()
     assert celery.lines("migrate") == ["already up to date"]
+
+
+def test_migrate_goes_back_only_when_told_so_twice(database_url):
+    celery = Commands(make_app(database_url))
+    *_, before, head = celery.lines("migrate")
+    assert celery.refusal("migrate", "--revision", before).endswith(
+        f"at revision {head}: to go back to {before} add --back"
+    )
+    assert celery.refusal("migrate", "--back", "--revision", before) == (
+        "Error: what newer revisions hold would be lost: add --yes"
+    )
+    assert "--back needs --revision" in celery.refusal("migrate", "--back", "--yes")
+    assert celery.lines("migrate", "--back", "--revision", before, "--yes") == [head]
+    assert celery.lines("migrate", "--back", "--revision", before, "--yes") == ["already there"]
+    assert celery.lines("migrate") == [head]
 
 
 # Mistakes

@@ -144,7 +144,8 @@ def test_up_one_by_one_and_down_to_base_leaves_no_table(database):
 def test_a_second_migrate_has_nothing_to_do(database):
     assert schema.migrate(database) == ALL
     assert schema.migrate(database) == []
-    assert schema.migrate(database, "0005") == []
+    with pytest.raises(StoreError, match=r"is at revision .*: to go back to 0005 add --back"):
+        schema.migrate(database, "0005")
     assert schema.check(database) is None
 
 

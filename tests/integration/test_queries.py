@@ -47,7 +47,7 @@ def grove(request, planted_grove):
     grove.spawn("due", wake_in=-1)
     grove.run("part-1", "worker-1")
     grove.mark("worker-0")
-    with grove.database.read() as connection:
+    with grove.database.begin() as connection:
         connection.execute(sa.text("ANALYZE"))
     yield grove
     grove.database.dispose()

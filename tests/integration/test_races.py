@@ -15,9 +15,18 @@ import pytest
 import sqlalchemy as sa
 
 from lifecycle.domain.ending import completed, failed, stopped
-from lifecycle.errors import ContainerExists, ContainerStopped, ExecutionSuperseded, InvalidParent, ResourceHeld
+from lifecycle.errors import (
+    ContainerExists,
+    ContainerStopped,
+    ExecutionSuperseded,
+    InvalidParent,
+    ResourceHeld,
+    StoreUnreachable,
+)
 from lifecycle.store import dispatches, marks, nodes, runs
+from lifecycle.store.engine import Database
 from lifecycle.trees import dispatch, end, spawn, sweep
+from tests.integration.conftest import Grove
 
 pytestmark = pytest.mark.postgres
 
@@ -695,3 +704,29 @@ def statuses(grove):
 def rows(grove, query):
     with grove.database.read() as connection:
         return [tuple(row) for row in connection.execute(sa.text(query))]
+
+
+# Who never commits
+
+
+def test_a_stop_does_not_wait_for_ever_for_a_transaction_that_spawned(migrated_url, postgres_database):
+    hasty = Grove(Database(migrated_url, busy_timeout=0.3))
+    hasty.run("coord-123")
+    with hasty.database.begin() as connection:
+        spawn.record(connection, hasty.birth("worker-1", "coord-123"))
+        with pytest.raises(StoreUnreachable, match="another transaction was in the way, try again"):
+            hasty.mark("coord-123")
+    assert hasty.status("coord-123", "worker-1") == ["RUNNING", "PENDING"]
+    hasty.mark("coord-123")
+    assert hasty.status("coord-123", "worker-1") == ["STOPPING", "STOPPED"]
+    hasty.database.dispose()
+
+
+def test_a_spawn_does_not_wait_for_ever_for_a_resource(migrated_url, postgres_database):
+    hasty = Grove(Database(migrated_url, busy_timeout=0.3))
+    with hasty.database.begin() as connection:
+        spawn.record(connection, hasty.birth("first", resources=("ship:1",)))
+        with pytest.raises(StoreUnreachable, match="try again"):
+            hasty.spawn("second", resources=("ship:1",))
+    assert hasty.held() == {"ship:1": "first"}
+    hasty.database.dispose()

@@ -1,0 +1,130 @@
+"""How an execution takes its row: admitted, recorded if nobody did, claimed; or why not."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from celery.exceptions import Ignore
+from kombu.utils.functional import retry_over_time
+
+from lifecycle.domain.container import Container
+from lifecycle.domain.policy import STOPPED_BY_USER
+from lifecycle.domain.status import Status
+from lifecycle.errors import (
+    ContainerExists,
+    ContainerNotFound,
+    ContainerStopped,
+    LifecycleError,
+    StoreUnreachable,
+)
+from lifecycle.runtime import execution as executions
+from lifecycle.runtime.execution import Execution
+from lifecycle.runtime.message import as_call, header_in, parent_in
+from lifecycle.runtime.seat import Seat
+from lifecycle.store import runs
+from lifecycle.trees.spawn import Birth, spawn
+
+if TYPE_CHECKING:
+    from lifecycle.runtime.app import Lifecycle
+    from lifecycle.runtime.task import ContainerTask
+
+log = logging.getLogger("lifecycle.claim")
+T = TypeVar("T")
+
+
+def claim(task: "ContainerTask") -> Execution:
+    """Take the row for this process; raises Ignore if it is not to be run here and now."""
+    lifecycle, container_id = task.lifecycle, task.request.id
+    _admit(task)
+    seat = lifecycle.seat()
+    executions.install_stop_signal()
+    seat.begin(container_id)
+    claimed = None
+    try:
+        claimed = patiently(lifecycle, lambda: _take(lifecycle, seat, container_id))
+        if claimed is None:
+            raise _lost(lifecycle, container_id)
+    except StoreUnreachable as error:
+        raise _unreached(container_id, error) from None
+    finally:
+        if claimed is None:
+            seat.clear()
+    execution = seat.execution(lifecycle.keep(claimed))
+    executions.enter(execution)
+    return execution
+
+
+def _admit(task: "ContainerTask") -> None:
+    """Refuse messages of another database; give a message that nobody recorded its row."""
+    lifecycle, request = task.lifecycle, task.request
+    said = header_in(request)
+    try:
+        ours = lifecycle.database.id
+    except StoreUnreachable as error:
+        raise _unreached(request.id, error) from None
+    if said.get("database", ours) != ours:
+        log.error("message of another database not run container=%s database=%s", request.id, said["database"])
+        raise Ignore(f"{request.id} belongs to another database")
+    if not said.get("recorded"):
+        _record_arrival(task)
+
+
+def _unreached(container_id: str, error: StoreUnreachable) -> Ignore:
+    log.warning("not claimed, the row stays due container=%s error=%s", container_id, error)
+    return Ignore(str(error))
+
+
+def _take(lifecycle: "Lifecycle", seat: Seat, container_id: str) -> Container | None:
+    """The claim itself; the fence is armed before it."""
+    if not seat.may_claim():
+        return None
+    with lifecycle.database.begin() as connection:
+        return runs.claim(connection, container_id, node=seat.node, pid=seat.pid, pid_started=seat.pid_started)
+
+
+def patiently(lifecycle: "Lifecycle", write: Callable[[], T]) -> T:
+    """Write once the database can be reached: for the length of a lease, then the fence has the word."""
+    patience = lifecycle.settings.lease
+    written: T = retry_over_time(
+        write, StoreUnreachable, interval_start=0.1, interval_step=0.2, interval_max=1.0, timeout=patience
+    )
+    return written
+
+
+def _record_arrival(task: "ContainerTask") -> None:
+    """A message from elsewhere (by name, another language) gets its row now; a second delivery finds it there."""
+    request, lifecycle = task.request, task.lifecycle
+    options = request.as_execution_options()
+    options.pop("task_id", None)
+    birth = Birth(
+        id=request.id,
+        container_type=task.type_name,
+        by=request.origin or "message",
+        parent=parent_in(header_in(request)),
+        message=as_call(task.name, request.args, request.kwargs, options),
+        queue=(request.delivery_info or {}).get("routing_key"),
+        max_iterations=task.iterations,
+        iteration_interval=task.interval,
+        grace=lifecycle.settings.grace if task.grace is None else task.grace,
+    )
+    try:
+        patiently(lifecycle, lambda: spawn(lifecycle.database, birth))
+    except ContainerExists:
+        return
+    except (LifecycleError, ContainerStopped) as error:
+        log.warning("message not run container=%s why=%s", request.id, error)
+        lifecycle.doorbell.revoked([request.id], str(error))
+        raise Ignore(str(error)) from None
+
+
+def _lost(lifecycle: "Lifecycle", container_id: str) -> Ignore:
+    """Why the claim failed, told once: duplicate and late messages are ordinary."""
+    try:
+        row = lifecycle.get(container_id)
+    except ContainerNotFound:
+        log.warning("message without its row dropped container=%s", container_id)
+        return Ignore(f"{container_id} has no row")
+    if row.status is Status.STOPPED:
+        lifecycle.doorbell.revoked_unless_told(container_id, row.exit_message or STOPPED_BY_USER)
+    log.debug("claim lost container=%s status=%s", container_id, row.status)
+    return Ignore(f"{container_id} is {row.status}")
