@@ -19,7 +19,7 @@ from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page, Run
 from lifecycle.runtime.pool import Pool
 from lifecycle.settings import Settings
-from lifecycle.store import nodes, runs
+from lifecycle.store import endings, nodes
 from lifecycle.store.engine import Database
 from lifecycle.store.nodes import Held
 from lifecycle.store.runs import Moved
@@ -193,7 +193,7 @@ class Supervisor:
     def _give_up(self, row: Held, why: str) -> None:
         """Say so on the row: its parent no longer waits for it, and the stop reports it."""
         with self._database.begin() as connection:
-            noted = runs.give_up(connection, row.id, row.epoch, why, node=self._page.node)
+            noted = endings.give_up(connection, row.id, row.epoch, why, node=self._page.node)
         if noted:
             log.error(
                 "container not stopped container=%s epoch=%s parent=%s why=%s", row.id, row.epoch, row.parent, why

@@ -1,4 +1,4 @@
-"""Executions: claim, rest, end, settle, lose. Each status change is one guarded UPDATE (design, section 3).
+"""Executions: claim, rest, and what can be seen of one. How they end is in `endings`.
 
 What every run of a container executes is built once, here: building a statement costs more than running it.
 """
@@ -10,10 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from lifecycle.domain.container import Container
-from lifecycle.domain.ending import Ending
-from lifecycle.domain.policy import EXIT_STOPPED, STOPPED_BY_USER, STOPPED_NOT_RUNNING
+from lifecycle.domain.policy import EXIT_STOPPED, STOPPED_BY_USER
 from lifecycle.domain.status import TERMINAL, Status
-from lifecycle.store import assignments, stops, transitions
+from lifecycle.store import transitions
 from lifecycle.store.clock import UtcDateTime, later, now
 from lifecycle.store.containers import COLUMNS, THE_ROW, from_row
 from lifecycle.store.tables import Json, containers, live, nodes, startable
@@ -186,101 +185,6 @@ def look(connection: sa.Connection, container_id: str) -> Moved:
 
 
 MOVED = (c.id, c.status, c.parent_container_id, c.detached, c.root_id, c.player_id, c.previous_status)
-ENDED = (*MOVED, c.epoch, c.node, c.exit_message, assignments.HOLDS)
-_outcome = sa.bindparam("its_outcome", type_=sa.String)
-ENDING = {
-    "exit_code": sa.bindparam("its_exit_code"),
-    "exit_message": sa.case(
-        (_outcome == Status.STOPPED.value, sa.func.coalesce(c.stop_message, STOPPED_BY_USER)),
-        else_=sa.bindparam("its_exit_message", type_=sa.Text),
-    ),
-    "result": sa.bindparam("its_result", type_=Json),
-    "current_iteration": c.current_iteration + sa.bindparam("iterations_done"),
-}
-END = (
-    containers.update()
-    .where(ITS_LIFE, no_live_child())
-    .values({**ENDING, "status": _outcome, **over_now()})
-    .returning(*ENDED)
-)
-END_LATER = (
-    containers.update()
-    .where(ITS_LIFE)
-    .values({**ENDING, "outcome": _outcome, **OFF_NODE, "updated_at": now()})
-    .returning(*MOVED)
-)
-SETTLE = (
-    containers.update().where(THE_ROW, over(), no_live_child()).values({**settled(), **over_now()}).returning(*ENDED)
-)
-CAN_SETTLE = sa.select(sa.literal(1)).where(THE_ROW, over(), no_live_child())
-
-
-def end(connection: sa.Connection, container_id: str, epoch: int, ending: Ending) -> Moved | None:
-    """Write an execution's own ending; None for a stale one. The caller holds the row's `lock`.
-
-    Without a live attached child the row becomes terminal; else only the outcome is kept and the slot given back.
-    """
-    told = {
-        "the_id": container_id,
-        "its_epoch": epoch,
-        "its_outcome": ending.outcome.value,
-        "its_exit_code": ending.exit_code,
-        "its_exit_message": ending.exit_message,
-        "its_result": ending.result,
-        "iterations_done": 1 if ending.outcome is Status.COMPLETED else 0,
-    }
-    ended = _finished(connection, connection.execute(END, told).first())
-    if ended is not None:
-        return ended
-    row = connection.execute(END_LATER, told).first()
-    return None if row is None else moved(row)
-
-
-def settle(connection: sa.Connection, container_id: str) -> Moved | None:
-    """End a parent whose body is over, if its last child has ended. The caller holds the row's `lock`."""
-    return _finished(connection, connection.execute(SETTLE, {"the_id": container_id}).first())
-
-
-def can_settle(connection: sa.Connection, container_id: str) -> bool:
-    """True if nothing holds the row back from ending, as far as can be seen without its lock."""
-    return connection.execute(CAN_SETTLE, {"the_id": container_id}).first() is not None
-
-
-def unsettled(connection: sa.Connection, limit: int = 1_000) -> list[str]:
-    """Rows that nothing holds back from ending: what a crash between end and settle left."""
-    return list(connection.execute(sa.select(c.id).where(over(), no_live_child()).limit(limit)).scalars())
-
-
-def lose(
-    connection: sa.Connection, container_id: str, epoch: int, *, node: str, why: str, was_killed: bool = False
-) -> Moved | None:
-    """Take a row from an execution that is proven gone; None if it is no longer that execution's.
-
-    A RUNNING one is INTERRUPTED; a STOPPING one is over: STOPPED once no attached child lives.
-    """
-    held = lock(connection, container_id)
-    if held is None or held.epoch != epoch or held.node != node or held.status in TERMINAL:
-        return None
-    taken = containers.update().where(c.id == container_id, c.epoch == epoch, c.node == node)
-    if held.status != Status.STOPPING:
-        status = {"status": Status.INTERRUPTED.value, "previous_status": c.status, "exit_message": why}
-        lost = taken.values({**OFF_NODE, **status, "updated_at": now()}).returning(*MOVED, c.epoch, c.node)
-        row = connection.execute(lost).one()
-        transitions.note(connection, row, by=node, why=why)
-        return moved(row)
-    message = held.stop_message or STOPPED_BY_USER
-    if message == STOPPED_BY_USER and not was_killed:
-        message = STOPPED_NOT_RUNNING
-    gone = {**OFF_NODE, "outcome": Status.STOPPED.value, "stop_message": message, "updated_at": now()}
-    row = connection.execute(taken.values(gone).returning(*MOVED)).one()
-    return settle(connection, container_id) or moved(row)
-
-
-def give_up(connection: sa.Connection, container_id: str, epoch: int, why: str, *, node: str) -> bool:
-    """Note that a STOPPING execution cannot be ended (threads, unkillable): its parent no longer waits for it."""
-    mine = sa.and_(c.id == container_id, c.epoch == epoch, c.node == node)
-    stuck = sa.and_(mine, c.status == Status.STOPPING.value, c.stop_error.is_(None))
-    return connection.execute(containers.update().where(stuck).values(stop_error=why, updated_at=now())).rowcount == 1
 
 
 def moved(row: Any) -> Moved:
@@ -288,15 +192,3 @@ def moved(row: Any) -> Moved:
     previous = None if row.previous_status is None else Status(row.previous_status)
     place = (row.parent_container_id, row.detached, row.root_id, row.player_id)
     return Moved(row.id, Status(row.status), *place, previous)
-
-
-def _finished(connection: sa.Connection, row: Any) -> Moved | None:
-    """What belongs to a terminal status, in its transaction: the transition, the resources, the stop that asked."""
-    if row is None:
-        return None
-    transitions.note(connection, row, by=None, why=row.exit_message)
-    if row.holds:
-        assignments.release(connection, row.id, why=row.status)
-    if row.previous_status == Status.STOPPING or row.status == Status.FAILED:  # no stop names any other row
-        stops.finish(connection, sa.select(sa.literal(row.id)))
-    return moved(row)

@@ -7,7 +7,7 @@ from lifecycle.domain.ending import Ending
 from lifecycle.domain.policy import STOPPED_BY_ITSELF, STOPPED_BY_USER
 from lifecycle.domain.status import Status
 from lifecycle.errors import ExecutionSuperseded
-from lifecycle.store import marks, runs
+from lifecycle.store import endings, marks, runs
 from lifecycle.store.engine import Connection, Database
 from lifecycle.store.runs import Moved
 
@@ -30,7 +30,7 @@ def end_own(database: Database, container_id: str, epoch: int, ending: Ending) -
         if held is None or held.epoch != epoch or held.node is None:
             raise ExecutionSuperseded(f"{container_id} epoch {epoch} is not the one that runs")
         gone = _mark_with(connection, container_id, held.status, ending)
-        moved = runs.end(connection, container_id, epoch, ending)
+        moved = endings.end(connection, container_id, epoch, ending)
         if moved is None:  # in the transaction: what was marked with it goes back
             raise ExecutionSuperseded(f"{container_id} epoch {epoch} has ended before")
     return [moved, *gone]
@@ -76,11 +76,11 @@ def settle_one(database: Database, container_id: str) -> Moved | None:
     Looked at first without its lock, which every child would queue for: who ended last sees all the others ended.
     """
     with database.read() as connection:
-        if not runs.can_settle(connection, container_id):
+        if not endings.can_settle(connection, container_id):
             return None
     with database.begin() as connection:
         runs.lock(connection, container_id)
-        return runs.settle(connection, container_id)
+        return endings.settle(connection, container_id)
 
 
 def lose(
@@ -99,7 +99,7 @@ def lose_one(
 ) -> Moved | None:
     """The first transaction of `lose`: the row itself; None if it is no longer that execution's."""
     with database.begin() as connection:
-        return runs.lose(connection, container_id, epoch, node=node, why=why, was_killed=was_killed)
+        return endings.lose(connection, container_id, epoch, node=node, why=why, was_killed=was_killed)
 
 
 def about(row: Any) -> str:

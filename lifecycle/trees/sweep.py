@@ -3,7 +3,7 @@
 import logging
 
 from lifecycle.domain.policy import INTERRUPTED_NODE_LOST, STOPPED_EXPIRED
-from lifecycle.store import dispatches, marks, nodes, runs
+from lifecycle.store import dispatches, endings, marks, nodes, runs
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees.end import lose, settle, settle_one
@@ -29,7 +29,7 @@ def sweep_nodes(database: Database) -> list[Moved]:
 def sweep_unsettled(database: Database) -> list[Moved]:
     """Settle what a crash between an ending and its settling left."""
     with database.read() as connection:
-        left = runs.unsettled(connection)
+        left = endings.unsettled(connection)
     changed: list[Moved] = []
     for container_id in left:
         settled = settle_one(database, container_id)

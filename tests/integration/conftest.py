@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from lifecycle.domain.container import Container
 from lifecycle.domain.ending import completed
-from lifecycle.store import containers, nodes, runs, schema, transitions
+from lifecycle.store import containers, endings, nodes, runs, schema, transitions
 from lifecycle.store.clock import later, now
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import assignments, identity, metadata
@@ -103,7 +103,7 @@ class Grove:
 
     def give_up(self, container_id, why="does not stop", node=None):
         with self.database.begin() as connection:
-            return runs.give_up(connection, container_id, self.get(container_id).epoch, why, node=node or self.node)
+            return endings.give_up(connection, container_id, self.get(container_id).epoch, why, node=node or self.node)
 
     def mark(self, container_id, **request):
         """What `stop` does first, and all that a caller does who dies then."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from lifecycle.store import containers, dispatches, marks, nodes, runs
+from lifecycle.store import containers, dispatches, endings, marks, nodes, runs
 
 ENDED = 100_000
 HISTORY = {
@@ -74,7 +74,7 @@ def claim(connection):
 
 
 def lose(connection):
-    return runs.lose(connection, "worker-2", 1, node="node-1", why="node lost")
+    return endings.lose(connection, "worker-2", 1, node="node-1", why="node lost")
 
 
 def mark(connection):
@@ -86,14 +86,14 @@ HOT = {
     "lock of a parent": (lambda on: containers.lock_parent(on, "coord-123"), "containers_pkey"),
     "live children": (lambda on: containers.children(on, "coord-123", live_only=True), "idx_containers_live_children"),
     "is a child alive": (lambda on: runs.has_live_child(on, "coord-123"), "idx_containers_live_children"),
-    "settle": (lambda on: runs.settle(on, "coord-123"), "idx_containers_live_children"),
+    "settle": (lambda on: endings.settle(on, "coord-123"), "idx_containers_live_children"),
     "lose": (lose, "containers_pkey"),
     "mark of a tree": (mark, "idx_containers_live_children"),
     "due rows": (lambda on: dispatches.take_due(on, 10), "idx_containers_due"),
     "rows of a node": (lambda on: nodes.held(on, "node-1", ["worker-1", "ended-7"]), "idx_containers_live_node"),
     "rows a node leaves": (lambda on: nodes.rows_on_node(on, "node-1"), "idx_containers_live_node"),
     "rows on dead nodes": (nodes.rows_on_dead_nodes, "idx_containers_live"),
-    "rows left unsettled": (runs.unsettled, "idx_containers_live"),
+    "rows left unsettled": (endings.unsettled, "idx_containers_live"),
     "rows of a stop": (lambda on: marks.rows_of(on, 1), "idx_transitions_stop"),
     "rest of a stop": (lambda on: marks.unfinished(on, 1), "idx_transitions_stop"),
     "newest containers": (lambda on: containers.find(on, limit=10), "idx_containers_created"),

@@ -23,7 +23,7 @@ from lifecycle.errors import (
     ResourceHeld,
     StoreUnreachable,
 )
-from lifecycle.store import dispatches, marks, nodes, runs
+from lifecycle.store import dispatches, endings, marks, nodes, runs
 from lifecycle.store.engine import Database
 from lifecycle.trees import dispatch, end, spawn, sweep
 from tests.integration.conftest import Grove
@@ -234,7 +234,7 @@ def test_two_who_settle_one_parent(grove, pool):
             assert ended.status == "COMPLETED"
     with grove.database.begin() as connection:
         runs.lock(connection, "coord-123")
-        assert runs.settle(connection, "coord-123").status == "COMPLETED"
+        assert endings.settle(connection, "coord-123").status == "COMPLETED"
         second = beside(pool, grove, settle_after, grove, ended)
     assert second.result(timeout=10) == []
 
@@ -649,7 +649,7 @@ def open_end(grove, container_id, ending=None):
     """An execution's own ending, before its commit and before its settling."""
     with grove.database.begin() as connection:
         held = runs.lock(connection, container_id)
-        yield runs.end(connection, container_id, held.epoch, ending or completed())
+        yield endings.end(connection, container_id, held.epoch, ending or completed())
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.errors import ExecutionSuperseded
-from lifecycle.store import dispatches, nodes, runs
+from lifecycle.store import dispatches, endings, nodes, runs
 from lifecycle.store.clock import later, now
 from lifecycle.store.tables import containers as table
 from lifecycle.trees import end, sweep
@@ -101,9 +101,9 @@ def test_a_stale_execution_writes_nothing(grove):
             end_as(grove, "worker-1", 1, ending)
     with grove.database.begin() as connection:
         assert not runs.rest(connection, "worker-1", 1, until=0)
-        assert not runs.give_up(connection, "worker-1", 1, "stuck", node=grove.node)
-        assert runs.lose(connection, "worker-1", 1, node=grove.node, why="node lost") is None
-        assert runs.lose(connection, "worker-1", 2, node="node-2", why="node lost") is None
+        assert not endings.give_up(connection, "worker-1", 1, "stuck", node=grove.node)
+        assert endings.lose(connection, "worker-1", 1, node=grove.node, why="node lost") is None
+        assert endings.lose(connection, "worker-1", 2, node="node-2", why="node lost") is None
     assert (grove.get("worker-1"), grove.changes("worker-1")) == before
     assert grove.held() == {"ship:1": "worker-1"}
 
@@ -424,7 +424,7 @@ def test_the_sweep_settles_what_a_crash_left_between_end_and_settle(grove):
     grove.end("root")
     grove.end("sub-1")
     with grove.database.begin() as connection:  # the process dies after this commit
-        assert runs.end(connection, "worker-1", 1, completed()).parent == "sub-1"
+        assert endings.end(connection, "worker-1", 1, completed()).parent == "sub-1"
     assert grove.status(*chain) == ["RUNNING", "RUNNING", "COMPLETED"]
     assert [moved.id for moved in sweep.sweep_unsettled(grove.database)] == ["sub-1", "root"]
     assert sweep.sweep_unsettled(grove.database) == []
@@ -474,7 +474,7 @@ def test_what_has_ended_is_not_lost(grove):
     grove.end("worker-1")
     ended = grove.get("worker-1")
     with grove.database.begin() as connection:
-        assert runs.lose(connection, "worker-1", before.epoch, node=before.node, why="node lost") is None
+        assert endings.lose(connection, "worker-1", before.epoch, node=before.node, why="node lost") is None
     assert grove.get("worker-1") == ended
 
 

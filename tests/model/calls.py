@@ -2,7 +2,7 @@
 
 from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.errors import ContainerStopped, ExecutionSuperseded, LifecycleError
-from lifecycle.store import containers, nodes, runs
+from lifecycle.store import containers, endings, nodes, runs
 from lifecycle.trees import end, spawn, stop
 from tests.model.memory import PAST
 
@@ -70,18 +70,18 @@ def lose(memory, container, epoch, node, was_killed):
 
 def give_up(memory, container, epoch, node):
     with memory.database.begin() as connection:
-        return runs.give_up(connection, container, epoch, "does not stop", node=node)
+        return endings.give_up(connection, container, epoch, "does not stop", node=node)
 
 
 def look(memory, container):
     with memory.database.read() as connection:
-        return runs.can_settle(connection, container)
+        return endings.can_settle(connection, container)
 
 
 def settle(memory, container):
     with memory.database.begin() as connection:
         runs.lock(connection, container)
-        return runs.settle(connection, container)
+        return endings.settle(connection, container)
 
 
 def mark(memory, container):
@@ -107,7 +107,7 @@ def read_lost(memory):
 
 def read_unsettled(memory):
     with memory.database.read() as connection:
-        return tuple(runs.unsettled(connection))
+        return tuple(endings.unsettled(connection))
 
 
 def wake(memory, container):

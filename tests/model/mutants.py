@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import ANY
 
 from lifecycle.domain.status import Status
-from lifecycle.store import assignments, marks, nodes, runs
+from lifecycle.store import assignments, endings, marks, nodes, runs
 from lifecycle.store.tables import containers as table
 from lifecycle.trees import end, spawn
 from tests.model.truth import Truth
@@ -127,8 +127,8 @@ MUTANTS = [
     Mutant("settle over live children", OUTSIDER, "I1", without(NO_LIVE_CHILD, "look", "settle")),
     Mutant("settle what executes", OUTSIDER, "I2", without("containers.node IS NULL", "look", "settle")),
     Mutant("settle what is not over", RESTS, "section 3", without(IS_OVER, "look", "settle")),
-    Mutant("nobody looks up", OUTSIDER, "I5", nothing(runs, "can_settle", result=False)),
-    Mutant("no sweep settles", CRASHES, "I5", nothing(runs, "unsettled", result=[])),
+    Mutant("nobody looks up", OUTSIDER, "I5", nothing(endings, "can_settle", result=False)),
+    Mutant("no sweep settles", CRASHES, "I5", nothing(endings, "unsettled", result=[])),
     Mutant("no sweep takes from the dead", LOST, "I5", nothing(nodes, "rows_on_dead_nodes", result=[])),
     Mutant("mark only what runs", OUTSIDER, "I1", instead(marks, "live", only("RUNNING"))),
     Mutant("mark only what waits", OUTSIDER, "I5", instead(marks, "live", only("PENDING"))),

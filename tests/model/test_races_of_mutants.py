@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from lifecycle.domain.ending import completed
 from lifecycle.domain.policy import STOPPED_BY_CASCADE
 from lifecycle.errors import StoreUnreachable
-from lifecycle.store import marks, runs
+from lifecycle.store import endings, marks, runs
 from lifecycle.store.tables import containers as table
 from lifecycle.store.tables import live
 from lifecycle.trees import end, spawn
@@ -120,9 +120,9 @@ def test_the_parent_is_settled_after_the_commit(grove, is_mutant):
     """Both last children have ended, and neither has committed yet."""
     plant_waiting(grove, "coord-123", "worker-1", "worker-2")
     with grove.database.begin() as one, grove.database.begin() as two:
-        ended = [runs.end(each, worker, 1, completed()) for each, worker in ((one, "worker-1"), (two, "worker-2"))]
+        ended = [endings.end(each, worker, 1, completed()) for each, worker in ((one, "worker-1"), (two, "worker-2"))]
         if is_mutant:
-            assert [runs.settle(each, "coord-123") for each in (one, two)] == [None, None]
+            assert [endings.settle(each, "coord-123") for each in (one, two)] == [None, None]
     if not is_mutant:
         assert [moved.id for each in ended for moved in end.settle(grove.database, each)] == ["coord-123"]
     assert grove.status("coord-123") == ("RUNNING" if is_mutant else "COMPLETED")
@@ -134,7 +134,7 @@ def test_locks_go_downwards(grove, pool, is_mutant, monkeypatch):
     with pytest.raises(StoreUnreachable, match="deadlock") if is_mutant else nullcontext():
         with grove.database.begin() as connection:
             runs.lock(connection, "worker-1")
-            ended = runs.end(connection, "worker-1", 1, completed())
+            ended = endings.end(connection, "worker-1", 1, completed())
             marking = beside(pool, grove, grove.mark, "coord-123")
             assert not marking.done()
             if is_mutant:
