@@ -2,7 +2,7 @@
 """Three commands, from nothing but Python 3.11 with venv (uv is used when it is on PATH).
 
 python3 dev.py run [folder]                    the main job: crawls the *.py files of a folder, until Ctrl-C
-python3 dev.py test [arguments of pytest]      linters, types, floors and tests; with arguments only pytest
+python3 dev.py test [arguments of pytest]      linters, types, floors, tests, coverage; with arguments only pytest
 python3 dev.py bench [spawn] [stop] [mark]      benchmarks against plain Celery; --rounds N, --profile
 """
 
@@ -33,7 +33,10 @@ STAGES = {
     "ruff format": ["-m", "ruff", "format", "--check"],
     "mypy": ["-m", "mypy"],
     "import-linter": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
-    "pytest": ["-m", "pytest"],
+    "coverage erase": ["-m", "coverage", "erase"],  # what a run left that was cut off
+    "pytest": ["-m", "coverage", "run", "-m", "pytest"],
+    "coverage combine": ["-m", "coverage", "combine", "--quiet"],
+    "coverage report": ["-m", "coverage", "report"],
 }
 
 

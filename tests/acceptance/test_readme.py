@@ -111,7 +111,7 @@ def test_the_same_from_python(newcomer, node):
 import time
 from fleet import app, fleet
 {calls[0]}
-while len(app.lifecycle.children(container.id)) < 2:
+while app.lifecycle.get(container.id).outcome is None:
     time.sleep(0.05)
 {calls[1]}
 assert report.ok and report.order[-1] == container.id and len(report.stopped) == 3, report
