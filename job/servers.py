@@ -18,6 +18,7 @@ from job.binaries import ServerMissing, copy_of_wheel, postgres_bin, readable_by
 from job.processes import Failed, Process, run
 
 READY_WITHIN = 30.0
+DATABASES = 64  # of one broker: tests that share it have one each
 PONG = b"+OK\r\n+PONG\r\n"
 INITDB = ("-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync")
 POSTGRES_SETTINGS = (
@@ -141,7 +142,7 @@ class Valkey(Server):
         config.touch(mode=0o600)
         config.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\ndir {self.home}\n"
-            "save 3600 1\nstop-writes-on-bgsave-error no\ndaemonize no\n"
+            f"databases {DATABASES}\nsave 3600 1\nstop-writes-on-bgsave-error no\ndaemonize no\n"
         )
         return [str(self._binary), str(config)]
 

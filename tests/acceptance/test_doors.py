@@ -31,7 +31,7 @@ def world(tmp_path_factory, sqlite_template, valkey):
     folder = tmp_path_factory.mktemp("doors")
     database = folder / "lifecycle.db"
     database.write_bytes(sqlite_template.read_bytes())
-    made = Doors(folder, valkey.url.removesuffix("/0") + "/15", f"sqlite:///{database}", heartbeat=1, lease=10)
+    made = Doors(folder, valkey.url.removesuffix("/0") + "/62", f"sqlite:///{database}", heartbeat=1, lease=10)
     made.start(queues="celery,side")
     yield made
     made.close()

@@ -62,7 +62,7 @@ class Newcomer:
 @pytest.fixture
 def newcomer(tmp_path, valkey):
     """In a database of the broker that no other test uses."""
-    return Newcomer(tmp_path, valkey.url.removesuffix("/0") + "/15")
+    return Newcomer(tmp_path, valkey.url.removesuffix("/0") + "/63")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def pool():
 def pytest_terminal_summary(terminalreporter):
     passed = [each for each in terminalreporter.stats.get("passed", ()) if each.when == "call"]
     told = [told for each in passed for told in each.user_properties]
-    lines = [f"{what}: {found}" for name, (what, found) in told if name == LOOKED_AT]
+    lines = ["{}: {}".format(*found) for name, found in told if name == LOOKED_AT]
     if lines:
         terminalreporter.section("model check")
         for line in lines:
