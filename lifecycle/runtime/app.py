@@ -116,18 +116,6 @@ class Lifecycle(Records):
         patience = self.settings.expires_in + 5
         return stops.stop(self.database, self.doorbell, request, wait=wait, patience=patience)
 
-    def preview(self, container_id: str, *, player_id: int | None = None) -> list[Container]:
-        """What a stop would end now, in stop order."""
-        self.get(container_id, player_id=player_id)
-        rows = self.tree(container_id)
-        left_alone: set[str] = set()
-        for each in rows:
-            if each.id != container_id and (each.detached or each.parent_container_id in left_alone):
-                left_alone.add(each.id)
-        going = [each for each in rows if each.id not in left_alone and not each.is_ended]
-        by_id = {each.id: each for each in going}
-        return [by_id[found] for found in stops.stop_order(going)]
-
     def start(
         self,
         type: str,  # noqa: A002 - the word users know

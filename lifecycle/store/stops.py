@@ -23,11 +23,6 @@ def open_stop(
     return row.id, row.requested_at
 
 
-def target(stop_id: int) -> sa.ScalarSelect[str]:
-    """The id of the container that a stop was asked for."""
-    return sa.select(stops.c.container_id).where(stops.c.id == stop_id).scalar_subquery()
-
-
 def count(connection: sa.Connection, stop_id: int, *, marked: int, levels: int) -> None:
     """Note how many containers on how many levels the stop marked."""
     connection.execute(stops.update().where(stops.c.id == stop_id).values(marked=marked, levels=levels))
