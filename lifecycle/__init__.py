@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from lifecycle.errors import AmbiguousId as AmbiguousId
     from lifecycle.errors import ContainerExists as ContainerExists
     from lifecycle.errors import ContainerNotFound as ContainerNotFound
+    from lifecycle.errors import ContainerInterrupted as ContainerInterrupted
     from lifecycle.errors import ContainerStopped as ContainerStopped
+    from lifecycle.errors import CutShort as CutShort
     from lifecycle.errors import InvalidParent as InvalidParent
     from lifecycle.errors import LifecycleError as LifecycleError
     from lifecycle.errors import PlayerMismatch as PlayerMismatch
     from lifecycle.errors import ResourceHeld as ResourceHeld
+    from lifecycle.errors import ResourceQuarantined as ResourceQuarantined
     from lifecycle.runtime.app import Lifecycle as Lifecycle
     from lifecycle.runtime.app import children as children
     from lifecycle.runtime.app import find as find
@@ -43,11 +46,14 @@ _HOMES = {
         "AmbiguousId",
         "ContainerExists",
         "ContainerNotFound",
+        "ContainerInterrupted",
         "ContainerStopped",
+        "CutShort",
         "InvalidParent",
         "LifecycleError",
         "PlayerMismatch",
         "ResourceHeld",
+        "ResourceQuarantined",
     ),
     "lifecycle.runtime.app": ("Lifecycle", "children", "find", "get", "stop", "tree"),
     "lifecycle.runtime.execution": ("checkpoint", "current_container", "shield", "sleep"),

@@ -1,5 +1,7 @@
 """Every error this library raises, in one tree: catch `LifecycleError` for all of them."""
 
+from datetime import UTC, datetime
+
 SHOWN = 5  # candidates named of an ambiguous id
 
 
@@ -53,6 +55,17 @@ class ResourceHeld(LifecycleError):
         self.holder = holder
 
 
+class ResourceQuarantined(LifecycleError):
+    """Holders of a resource failed again and again with one error: it is given to nobody until `until`."""
+
+    def __init__(self, resource: str, until: datetime, error: str) -> None:
+        when = f"{until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        super().__init__(f"{resource} is quarantined until {when}: its holders failed with {error}")
+        self.resource = resource
+        self.until = until
+        self.error = error
+
+
 class InvalidArgument(LifecycleError):
     """A call or command was given a value that cannot be meant; the text says what to give."""
 
@@ -97,11 +110,19 @@ class WaitTimeout(LifecycleError):
     """The containers waited for did not end in time."""
 
 
-class ContainerStopped(BaseException):
-    """Raised inside a body whose container is being stopped.
+class CutShort(BaseException):
+    """Base of what is raised inside a body to end it from outside: catch it to clean up whatever the cause.
 
-    A BaseException, so that `except Exception` in a body does not swallow a stop.
+    A BaseException, so that `except Exception` in a body does not swallow it.
     """
+
+
+class ContainerStopped(CutShort):
+    """Raised inside a body whose container is being stopped: it ends STOPPED."""
+
+
+class ContainerInterrupted(CutShort):
+    """Raised inside a body whose node shuts down: the container is INTERRUPTED, and its body runs again elsewhere."""
 
 
 class ExecutionSuperseded(ContainerStopped):

@@ -6,11 +6,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from lifecycle.domain.policy import Quarantine, Restarts
 from lifecycle.errors import ImpossibleSettings
 
 PREFIX = "lifecycle_"
-POSITIVE = ("heartbeat", "lease", "signal_every", "supervise_every", "redispatch", "log_flush")
-NATURAL = ("grace", "kill_after", "log_fold", "lease_margin")
+POSITIVE = (
+    "heartbeat",
+    "lease",
+    "signal_every",
+    "supervise_every",
+    "redispatch",
+    "log_flush",
+    "sweep_every",
+    "recover_every",
+    "prune_every",
+    "retention",
+)
+NATURAL = ("grace", "kill_after", "log_fold", "lease_margin", "healthy_after")
+COUNTS = {"max_restarts": 0, "quarantine_after": 1}  # and the least of each
+STEPS = ("restart_backoff", "quarantine_backoff")
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -33,6 +47,17 @@ class Settings:
     kill_after: float = _setting(3.0, "after its deadline a parent is killed, or given up, whatever its children do")
     signal_every: float = _setting(0.2, "a stop is signalled again until the run ends")
     supervise_every: float = _setting(1.0, "a node compares rows and processes this often")
+    max_restarts: int = _setting(3, "a container whose run was lost is started again so often, and then FAILED")
+    restart_backoff: tuple[float, ...] = _setting((5.0, 30.0, 120.0), "before its first, second, … restart it waits")
+    healthy_after: float = _setting(600.0, "after so long without a restart a container has all of them again")
+    quarantine_after: int = _setting(3, "a resource whose holders fail so often with one error is refused for a time")
+    quarantine_backoff: tuple[float, ...] = _setting(
+        (900.0, 1800.0, 3600.0), "for so long the first, second, … time; then one probe is let through"
+    )
+    sweep_every: float = _setting(300.0, "orphans are looked for this often, by beat; by a node if that is overdue")
+    recover_every: float = _setting(60.0, "as above, for INTERRUPTED containers; each node also looks by itself")
+    prune_every: float = _setting(86_400.0, "as above, for old containers")
+    retention: float = _setting(1_209_600.0, "ended containers are kept this long: 14 days")
     redispatch: float = _setting(60.0, "a message not claimed for so long may be lost: see the dispatcher")
     log_fold: float = _setting(60.0, "the same log message within this time is one line with a count")
     log_flush: float = _setting(1.0, "log lines are written this often")
@@ -47,6 +72,16 @@ class Settings:
         return self.lease / 10 if self.margin is None else self.margin
 
     @property
+    def restarts(self) -> Restarts:
+        """How lost runs are started again."""
+        return Restarts(self.restart_backoff, self.healthy_after)
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """When resources are refused."""
+        return Quarantine(self.quarantine_after, self.quarantine_backoff)
+
+    @property
     def expires_in(self) -> float:
         """Seconds after its last renewal until others may take a node's containers."""
         return self.lease + self.lease_margin
@@ -57,6 +92,13 @@ class Settings:
             return [f"{PREFIX}{name} must be a finite number of seconds, not {given[name]}" for name in endless]
         wrong = [f"{PREFIX}{name} must be more than 0 s, not {given[name]}" for name in POSITIVE if given[name] <= 0]
         wrong += [f"{PREFIX}{name} cannot be negative: {given[name]}" for name in NATURAL if given[name] < 0]
+        for name, least in COUNTS.items():
+            if (count := getattr(self, name)) < least:
+                wrong.append(f"{PREFIX}{name} must be a whole number from {least}, not {count}")
+        for name in STEPS:
+            steps = getattr(self, name)
+            if not steps or not all(math.isfinite(step) and step >= 0 for step in steps):
+                wrong.append(f"{PREFIX}{name} must be seconds from 0, as 5,30,120, not {_listed(steps)!r}")
         if 2 * self.heartbeat > self.lease - self.lease_margin:
             wrong.append(
                 f"two heartbeats of {self.heartbeat} s do not fit in a lease of {self.lease} s less its margin of "
@@ -79,8 +121,36 @@ def read_settings(conf: Mapping[str, Any], environment: Mapping[str, str] = os.e
 
 
 def _as_type(name: str, value: Any, wanted: Any) -> Any:
-    convert: Callable[[Any], Any] = float if "float" in str(wanted) else str
+    kind = next(kind for kind in KINDS if kind in str(wanted))
+    convert, said = KINDS[kind]
     try:
         return convert(value)
     except (TypeError, ValueError) as error:
-        raise ImpossibleSettings(f"{name} must be a number, not {value!r}") from error
+        raise ImpossibleSettings(f"{name} must be {said}, not {value!r}") from error
+
+
+def _as_count(value: Any) -> int:
+    """A whole number; 2.5 is refused, not cut."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(value)
+    return int(value)
+
+
+def _as_steps(value: Any) -> tuple[float, ...]:
+    """Seconds, as a list or as text with commas; one number is a list of one."""
+    if isinstance(value, int | float):
+        value = (value,)
+    parts = value.split(",") if isinstance(value, str) else value
+    return tuple(float(part) for part in parts)
+
+
+def _listed(steps: tuple[float, ...]) -> str:
+    return ",".join(f"{step:g}" for step in steps)
+
+
+KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "tuple": (_as_steps, "numbers of seconds with commas between them"),
+    "float": (float, "a number"),
+    "int": (_as_count, "a whole number"),
+    "str": (str, "text"),
+}

@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from lifecycle.domain.policy import INFINITE
@@ -44,6 +44,9 @@ class Container:
     max_iterations: int
     current_iteration: int
     restart_count: int
+    max_restarts: int
+    attempt: str | None
+    resumed_at: datetime | None
     epoch: int
     node: str | None
     pid: int | None
@@ -92,18 +95,26 @@ class Container:
 
     @property
     def activity(self) -> str:
-        """What its status leaves open: "waiting for children", "sleeping until 16:45:09" (UTC) or "queued".
+        """What its status leaves open: "waiting for children", "restart 2/3 in 28 s", "sleeping until 16:45:09" (UTC).
 
-        Empty where there is nothing to add: it executes on its node, is interrupted or has ended.
+        Or "queued"; empty where there is nothing to add: it executes on its node or has ended.
         """
-        if self.is_ended or self.node is not None or self.status is Status.INTERRUPTED:
+        if self.is_ended or self.node is not None:
             return ""
+        if self.status is Status.INTERRUPTED:
+            return f"{self.attempt or 'goes on'} {self._wait}"
         if self.outcome is not None or self.status is Status.STOPPING:
             return "waiting for children"
         if self.wake_at is not None and self.dispatched_at is None:
             soon = self.wake_at.date() == self.updated_at.date()
             return f"sleeping until {self.wake_at:{'%H:%M:%S' if soon else '%Y-%m-%d %H:%M:%S'}}"
         return "queued"
+
+    @property
+    def _wait(self) -> str:
+        """How long until its time has come, by this machine's clock; then it may still wait for children to end."""
+        left = 0.0 if self.wake_at is None else (self.wake_at - datetime.now(UTC)).total_seconds()
+        return f"in {left:.0f} s" if left >= 1 else "now"
 
     def refresh(self) -> "Container":
         """Read it anew from the database; raises ContainerNotFound if it was pruned."""

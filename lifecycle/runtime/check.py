@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Any_ = TypeVar("Any_")
 ABOUT = "lifecycle_about"
 VERSIONS = {"celery-lifecycle": __version__, "celery": celery_version}
-ANSWER = 1.0  # seconds a node has to answer; one that is missed is asked again
+ANSWER = 1.0  # seconds a node has to answer
+QUESTIONS = 3  # so often is asked while a living one is missed: a machine may be busy
 PATIENCE = 5.0  # seconds for a broker: some clients wait for a silent one for ever
 
 
@@ -74,7 +75,7 @@ def _broker(lifecycle: "Lifecycle", expected: set[str]) -> Generator[Finding, No
     try:
         where = lifecycle.app.connection_for_write().as_uri()
         within(PATIENCE, lifecycle.doorbell.reach)
-        heard = within(PATIENCE + 2 * ANSWER, lambda: _ask(lifecycle, expected))
+        heard = within(PATIENCE + QUESTIONS * ANSWER, lambda: _ask(lifecycle, expected))
     except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
         yield Finding("broker", Level.FAIL, f"{where} cannot be used, so nothing new starts: {error}")
         return Heard()
@@ -104,10 +105,10 @@ def within(seconds: float, call: Callable[[], Any_]) -> Any_:
 
 
 def _ask(lifecycle: "Lifecycle", expected: set[str]) -> Heard:
-    """Who answers within a second; a busy node may need a second question."""
+    """Who answers within a second; a busy node may need another question."""
     answers: dict[str, Answer] = {}
     strangers: set[str] = set()
-    for _ in range(2):
+    for _ in range(QUESTIONS):
         sent = time.time()
 
         def note(reply: Mapping[str, Any], sent: float = sent) -> None:

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from lifecycle.domain.status import LIVE
+from lifecycle.domain.status import LIVE, TERMINAL
 from lifecycle.store.clock import UtcDateTime
 
 metadata = sa.MetaData()
@@ -55,6 +55,9 @@ containers = sa.Table(
     sa.Column("started_at", UtcDateTime),
     sa.Column("updated_at", UtcDateTime, nullable=False),
     sa.Column("stopped_at", UtcDateTime),
+    sa.Column("max_restarts", sa.Integer, nullable=False, server_default="3"),
+    sa.Column("attempt", sa.String(40)),  # what an INTERRUPTED one waits for: "restart 2/3", "retry 1/5"
+    sa.Column("resumed_at", UtcDateTime),  # claimed last after it was PENDING: healthy since then
     # The parent revision is the newest of the core chain: this column and what hangs on it roll back alone.
     sa.Column(
         "parent_container_id", sa.String(255), comment="ID of the container that spawned this one. NULL for roots."
@@ -153,6 +156,29 @@ identity = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
 )
 
+passes = sa.Table(
+    "passes",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("begun_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("ran_by", sa.String(255)),
+    sa.Column("found", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("runs", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("total_found", sa.Integer, nullable=False, server_default="0"),
+)
+
+quarantines = sa.Table(
+    "quarantines",
+    metadata,
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("resource", sa.String(255), nullable=False),
+    sa.Column("player_id", sa.Integer),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("failed_at", UtcDateTime, nullable=False),
+)
+
 
 def _words(statuses: object) -> list[sa.ColumnElement[str]]:
     """Statuses as literals: a partial index is used only where the query spells its condition out."""
@@ -162,6 +188,16 @@ def _words(statuses: object) -> list[sa.ColumnElement[str]]:
 def live(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
     """The rows that have not ended, spelled as the partial indexes spell it."""
     return table.c.status.in_(_words(LIVE))
+
+
+def ended(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
+    """The rows that have ended, spelled as their index spells it."""
+    return table.c.status.in_(_words(TERMINAL))
+
+
+def interrupted(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
+    """The rows that were cut off and are to go on, spelled as their index spells it."""
+    return table.c.status == sa.literal_column("'INTERRUPTED'")
 
 
 def startable(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
@@ -198,6 +234,8 @@ _partial(
     where=containers.c.parent_container_id.is_not(None),
 )
 _partial("idx_containers_live_children", containers.c.parent_container_id, where=live())
+_partial("idx_containers_interrupted", containers.c.wake_at, where=interrupted())
+_partial("idx_containers_ended", containers.c.stopped_at, containers.c.id, where=ended())
 sa.Index("idx_stops_container", stops.c.container_id)
 sa.Index("idx_transitions_container", transitions.c.container_id, transitions.c.id)
 _partial("idx_transitions_stop", transitions.c.stop_id, where=transitions.c.stop_id.is_not(None))
@@ -216,5 +254,14 @@ _partial(
     unique=True,
 )
 _partial("idx_assignments_held_by", assignments.c.container_id, where=assignments.c.released_at.is_(None))
+sa.Index("idx_assignments_container", assignments.c.container_id)
+_partial(
+    "uq_quarantines",
+    quarantines.c.player_id,
+    quarantines.c.resource,
+    where=quarantines.c.player_id.is_not(None),
+    unique=True,
+)
+_partial("uq_quarantines_of_nobody", quarantines.c.resource, where=quarantines.c.player_id.is_(None), unique=True)
 _partial("idx_nodes_alive", nodes.c.expires_at, where=nodes.c.dead == sa.false())
 sa.Index("idx_container_logs_container", container_logs.c.container_id, container_logs.c.id)

@@ -21,7 +21,7 @@ from lifecycle.store.engine import Database
 from lifecycle.store.tables import VERSION_TABLE, container_logs, container_tags, containers, metadata, transitions
 
 ALL = list(schema.revisions())
-BEFORE_PARENT, PARENT = "0008", "0009"
+BEFORE_PARENT, PARENT = "0011", "0012"
 
 POSTGRESQL_CATALOG = """
     WITH here AS (SELECT oid FROM pg_namespace WHERE nspname = current_schema),
@@ -326,7 +326,7 @@ def test_a_missing_schema_says_what_to_run(database):
 def test_an_older_schema_is_refused(database):
     schema.migrate(database, BEFORE_PARENT)
     with pytest.raises(
-        SchemaMissing, match=rf"at revision 0008, not {schema.head()}; run: celery -A <app> container migrate$"
+        SchemaMissing, match=rf"at revision 0011, not {schema.head()}; run: celery -A <app> container migrate$"
     ):
         schema.check(database)
 

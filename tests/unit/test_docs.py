@@ -31,7 +31,8 @@ def test_no_arrow_is_drawn_twice():
 
 
 def row(setting):
-    default = "none" if setting.default is None else f"{setting.default:g}"
+    steps = setting.default if isinstance(setting.default, tuple) else (setting.default,)
+    default = ", ".join("none" if step is None else f"{step:.10g}" for step in steps)
     return f"| `{PREFIX}{setting.name}` | {default} | {setting.metadata['text']} |"
 
 

@@ -6,8 +6,8 @@ table and lose its triggers.
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0012"
+down_revision = "0011"
 
 COLUMN = {
     "postgresql": [
