@@ -8,16 +8,11 @@ from lifecycle.store.clock import UtcDateTime
 revision = "0009"
 down_revision = "0008"
 
-COLUMNS = (
-    sa.Column("max_restarts", sa.Integer, nullable=False, server_default="3"),
-    sa.Column("attempt", sa.String(40)),
-    sa.Column("resumed_at", UtcDateTime),
-)
-
 
 def upgrade() -> None:
-    for column in COLUMNS:
-        op.add_column("containers", column.copy())
+    op.add_column("containers", sa.Column("max_restarts", sa.Integer, nullable=False, server_default="3"))
+    op.add_column("containers", sa.Column("attempt", sa.String(40)))
+    op.add_column("containers", sa.Column("resumed_at", UtcDateTime))
     waiting = sa.text("status = 'INTERRUPTED'")
     op.create_index(
         "idx_containers_interrupted", "containers", ["wake_at"], postgresql_where=waiting, sqlite_where=waiting
@@ -26,5 +21,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("idx_containers_interrupted", "containers")
-    for column in COLUMNS:
-        op.drop_column("containers", column.name)
+    for column in ("resumed_at", "attempt", "max_restarts"):
+        op.drop_column("containers", column)

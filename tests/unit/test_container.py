@@ -61,7 +61,8 @@ def test_progress_reads_as_the_list_shows_it(container, done, of, shown):
         ({"status": Status.PENDING, "wake_at": AT}, "sleeping until 16:23:46"),
         ({"status": Status.STOPPING}, "waiting for children"),
         ({"status": Status.STOPPING, "node": "node1"}, ""),
-        ({"status": Status.INTERRUPTED}, ""),
+        ({"status": Status.INTERRUPTED}, "goes on now"),
+        ({"status": Status.INTERRUPTED, "attempt": "restart 2/3", "wake_at": AT}, "restart 2/3 now"),
         ({"status": Status.COMPLETED, "outcome": "COMPLETED"}, ""),
     ],
 )
