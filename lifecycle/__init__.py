@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from lifecycle.domain.status import Status as Status
     from lifecycle.errors import AmbiguousId as AmbiguousId
     from lifecycle.errors import ContainerExists as ContainerExists
-    from lifecycle.errors import ContainerNotFound as ContainerNotFound
     from lifecycle.errors import ContainerInterrupted as ContainerInterrupted
+    from lifecycle.errors import ContainerNotFound as ContainerNotFound
     from lifecycle.errors import ContainerStopped as ContainerStopped
     from lifecycle.errors import CutShort as CutShort
     from lifecycle.errors import InvalidParent as InvalidParent

@@ -14,6 +14,9 @@ VERBS = {
     "stop": Verb("stop:stop_containers", "Stop containers with all below them, children first."),
     "kill": Verb("stop:kill_containers", "Stop at once, without a time to clean up."),
     "assignments": Verb("assignments:show_assignments", "Who holds which resource; release one."),
+    "sweep": Verb("sweep:sweep_containers", "Find orphans, and end them."),
+    "recover": Verb("recover:recover_containers", "Let interrupted containers go on."),
+    "prune": Verb("prune:prune_old", "Delete what ended long ago."),
     "check": Verb("check:check_all", "Does all fit together: settings, database, broker, nodes?"),
     "migrate": Verb("migrate:migrate_schema", "Create or upgrade the tables."),
 }

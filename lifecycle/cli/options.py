@@ -1,5 +1,6 @@
 """What several verbs take: the Lifecycle of the app, players, tags, ids."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any
@@ -13,6 +14,7 @@ from lifecycle.runtime.installed import lifecycle_of
 
 INTERRUPTED = 130  # the shell's exit code for Ctrl-C
 MAX_INTEGER = 2**31 - 1
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 Decorator = Callable[[Any], Any]
 
@@ -79,6 +81,22 @@ player_option = click.option(
 def grace_option(text: str) -> Decorator:
     """`--grace`, a time that a stop leaves."""
     return click.option("--grace", type=float, callback=between(0, MAX_SECONDS), metavar="SECONDS", help=text)
+
+
+def _duration(_ctx: click.Context, _param: click.Parameter, given: str | None) -> float | None:
+    """`14d`, `36h`, `90m`, `30s` or `3600` as seconds."""
+    if given is None:
+        return None
+    fits = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", given)
+    seconds = float(fits[1]) * SECONDS[fits[2]] if fits else -1.0
+    if 0 <= seconds <= MAX_SECONDS:
+        return seconds
+    raise click.BadParameter(f"{given!r} is no time: give 14d, 36h, 90m or seconds, {MAX_SECONDS:,.0f} at most")
+
+
+def duration_option(name: str, text: str) -> Decorator:
+    """A time as a number of seconds, minutes, hours or days."""
+    return click.option(name, callback=_duration, metavar="TIME", help=text)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")

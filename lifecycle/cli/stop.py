@@ -42,7 +42,7 @@ class Bell:
         self._doorbell = doorbell
         self._rung: bool | None = None
         self._stopped: list[str] = []
-        self.publish, self.is_empty = doorbell.publish, doorbell.is_empty
+        self.publish, self.is_empty, self.failed = doorbell.publish, doorbell.is_empty, doorbell.failed
 
     def ring(self, root_id: str, depth: int) -> bool:
         """One ring is enough: a node that hears it looks at all that it runs."""
@@ -177,7 +177,9 @@ def report_on(lifecycle: Lifecycle, stop_id: int, target: Container, *, wait: bo
         return found
     patience = lifecycle.settings.expires_in + PATIENCE
     with Console(stderr=True).status("stopping; Ctrl-C leaves, and the stop goes on"):
-        stops.watch(lifecycle.database, lifecycle.doorbell, stop_id, patience=patience)
+        stops.watch(
+            lifecycle.database, lifecycle.doorbell, stop_id, patience=patience, restarts=lifecycle.settings.restarts
+        )
     return stops.report(lifecycle.database, stop_id, target)
 
 

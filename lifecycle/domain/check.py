@@ -10,6 +10,8 @@ MAX_SKEW = 1.0  # seconds
 MOST = 5  # problems named in one line
 KILLABLE = "prefork"
 HEARS_AT_WORK = frozenset({"prefork", "thread", "gevent", "eventlet"})  # solo answers between tasks
+OVERDUE = 2  # periods
+AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 MEND_CLOCK = "times in logs and `eta` are off by it; keep clocks in step (NTP)"
 
 
@@ -158,6 +160,37 @@ def _pools(facts: Facts) -> Judged:
     return problems, "all prefork: what does not stop is killed"
 
 
+def _passes(facts: Facts) -> Judged:
+    judged = {name: _pass(facts, name, every) for name, every in facts.own.periods.items()}
+    problems = [(Level.WARN, text) for text in judged.values() if text is not None]
+    begun = {name: facts.recorded.passes[name].begun for name in judged if name in facts.recorded.passes}
+    texts = [f"{name} {_ago(begun[name])} ago" if name in begun else f"{name} not yet" for name in judged]
+    return problems, ", ".join(texts)
+
+
+def _pass(facts: Facts, name: str, every: float) -> str | None:
+    """What is wrong with a periodic pass; one that never ran could have since the oldest node started."""
+    most = OVERDUE * every
+    oldest = max((row.age for row in facts.living), default=0.0)
+    run = facts.recorded.passes.get(name)
+    if run is None:
+        return f"{name}: never ran, in {_ago(oldest)}: restart the nodes, or start beat" if oldest > most else None
+    if run.begun > most:
+        return f"{name}: last run {_ago(run.begun)} ago, not every {_ago(every)}: start a node, or beat"
+    if (run.ended if run.ended is not None else oldest) > most:
+        since = "has never ended" if run.ended is None else f"last ended {_ago(run.ended)} ago"
+        return f"{name}: began {_ago(run.begun)} ago, but {since}: the logs of nodes say why"
+    return None
+
+
+def _ago(seconds: float) -> str:
+    """`12 s`, `47 min`, `3 h`, `2 d`: whole, and rounded down."""
+    for size, unit in AGES:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(seconds, 0):.3g} s" if 0 < seconds < 1 else f"{max(seconds, 0):.0f} s"
+
+
 def _prefetch(facts: Facts) -> Judged:
     problems = [
         (Level.WARN, f"{each.node} fetches {each.fetches}") for each in facts.heard.answers if each.fetches is not None
@@ -176,6 +209,7 @@ def _acks_late(facts: Facts) -> Judged:
 NEEDS: dict[str, tuple[Callable[[Facts], object], str]] = {
     "nothing": (lambda facts: True, ""),
     "database": (lambda facts: facts.recorded.id, "needs database and schema"),
+    "periods": (lambda facts: facts.recorded.id and facts.own.periods, "needs settings, database and schema"),
     "node": (lambda facts: facts.living, "needs a living node"),
     "answer": (lambda facts: facts.heard.answers, "needs a node that answers"),
     "both": (lambda facts: facts.recorded.id and facts.heard.answers, "needs database, schema and a node that answers"),
@@ -188,6 +222,7 @@ CHECKS: tuple[tuple[str, str, Callable[[Facts], Judged]], ...] = (
     ("types", "node", _types),
     ("queues", "database", _queues),
     ("pools", "node", _pools),
+    ("passes", "periods", _passes),
     ("prefetch", "answer", _prefetch),
     ("acks_late", "nothing", _acks_late),
 )

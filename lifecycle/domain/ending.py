@@ -31,8 +31,13 @@ def completed(result: Any = None, message: str | None = None) -> Ending:
 
 def failed(error: BaseException | str) -> Ending:
     """The body raised `error`."""
+    return Ending(Status.FAILED, EXIT_FAILED, describe(error))
+
+
+def describe(error: BaseException | str) -> str:
+    """An error as rows keep it."""
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    return Ending(Status.FAILED, EXIT_FAILED, clean(text)[:MAX_MESSAGE])
+    return clean(text)[:MAX_MESSAGE]
 
 
 def stopped() -> Ending:

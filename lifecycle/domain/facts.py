@@ -14,6 +14,16 @@ class Row:
     types: frozenset[str]
     late: float
     """Seconds since its lease ran out; negative while it holds."""
+    age: float = 0.0
+    """Seconds since it started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """When a periodic pass last began, and when one last ended: in seconds before now."""
+
+    begun: float
+    ended: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,8 @@ class Recorded:
     waiting: Mapping[str | None, int] = field(default_factory=dict)
     """How many containers wait to be run, by queue."""
     live_types: Mapping[str, int] = field(default_factory=dict)
+    passes: Mapping[str, Pass] = field(default_factory=dict)
+    """The periodic passes that ever began, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +72,8 @@ class Own:
     types: frozenset[str] = frozenset()
     acks_late: tuple[str, ...] = ()
     """Names of container tasks that acknowledge late."""
+    periods: Mapping[str, float] = field(default_factory=dict)
+    """How often each periodic pass is to run, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,7 @@ from lifecycle.errors import (
     ContainerStopped,
     DuplicateType,
     ImpossibleSettings,
-    InvalidArgument,
     LifecycleError,
-    ResourceHeld,
     StoreError,
     UnknownType,
 )
@@ -34,10 +32,13 @@ from lifecycle.runtime.node import Node
 from lifecycle.runtime.records import Records
 from lifecycle.runtime.seat import Seat
 from lifecycle.runtime.task import ContainerTask
+from lifecycle.runtime.upkeep import Upkeep
 from lifecycle.settings import Settings, read_settings
-from lifecycle.store import assignments, containers, runs, schema
+from lifecycle.store import containers, runs, schema
 from lifecycle.store.assignments import Assignment
 from lifecycle.store.engine import Database
+from lifecycle.store.quarantines import Quarantined
+from lifecycle.trees import release
 from lifecycle.trees import stop as stops
 
 log = logging.getLogger("lifecycle.app")
@@ -47,7 +48,7 @@ NO_URL = (
 )
 
 
-class Lifecycle(Records):
+class Lifecycle(Records, Upkeep):
     """`Lifecycle(app)` makes an app's container tasks durable trees, and is `app.lifecycle` from then on."""
 
     def __init__(self, app: Celery) -> None:
@@ -73,6 +74,11 @@ class Lifecycle(Records):
             busy_timeout=self.settings.lease / 4,
             around=shield,  # no stop is raised in our own transactions
         )
+
+    @property
+    def bell(self) -> CeleryDoorbell:
+        """How nodes and Celery's results are told."""
+        return self.doorbell
 
     @cached_property
     def logs_handler(self) -> ContainerLogs:
@@ -114,7 +120,8 @@ class Lifecycle(Records):
             execution.raised = True
             raise ContainerStopped(execution.container.id)
         patience = self.settings.expires_in + 5
-        return stops.stop(self.database, self.doorbell, request, wait=wait, patience=patience)
+        restarts = self.settings.restarts
+        return stops.stop(self.database, self.doorbell, request, wait=wait, patience=patience, restarts=restarts)
 
     def start(
         self,
@@ -136,23 +143,14 @@ class Lifecycle(Records):
         """
         return relaunch(self, self.get(container_id, player_id=player_id))
 
-    def release(self, resource: str, *, player_id: int | None = None, force: bool = False) -> Assignment:
-        """Give a resource back for the container that holds it; what it was.
+    def release(self, resource: str, *, player_id: int | None = None, force: bool = False) -> Assignment | Quarantined:
+        """Give a resource back for the container that holds it, and lift its quarantine; what it was.
 
         Containers give back what they hold as they end: this mends what hands have left. Raises ResourceHeld for a
-        live holder, unless forced, and InvalidArgument if nobody holds it, or containers of several players do.
+        live holder, unless forced, and InvalidArgument if it is neither held nor quarantined, or for several players.
         """
-        with self.database.begin() as connection:
-            found = assignments.held(connection, player_id=player_id, resource=resource)
-            if not found:
-                raise InvalidArgument(f"nobody holds {resource}")
-            if len(found) > 1:
-                players = ", ".join(str(each.player_id) for each in found)
-                raise InvalidArgument(f"{resource} is held for several players: {players}; give one as player_id")
-            if not assignments.take_away(connection, found[0], why=f"released by {self.who}", also_live=force):
-                raise ResourceHeld(resource, found[0].container_id)
-        log.warning("resource released resource=%s container=%s by=%s", resource, found[0].container_id, self.who)
-        return found[0]
+        request = release.Request(resource=resource, player_id=player_id, by=self.who, force=force)
+        return release.release(self.database, request, self.settings.quarantine)
 
     def migrate(self, revision: str = "head") -> list[str]:
         """Bring the database's tables up to this version; the revisions applied."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ from lifecycle import __version__
 from lifecycle.domain.check import Finding, Level, judge
 from lifecycle.domain.facts import Answer, Facts, Heard, Own, Recorded
 from lifecycle.errors import LifecycleError
+from lifecycle.runtime.passes import periods
 from lifecycle.store import checks, schema
 from lifecycle.store.engine import shown
 
@@ -46,7 +48,7 @@ def _settings(lifecycle: "Lifecycle") -> Generator[Finding, None, Own]:
     text = f"lease {settings.lease:g} s, grace {settings.grace:g} s, {len(types):,} container types"
     yield Finding("settings", Level.OK, text)
     late = tuple(sorted(task.name for task in types.values() if task.acks_late))
-    return Own(versions=own.versions, default_queue=own.default_queue, types=frozenset(types), acks_late=late)
+    return replace(own, types=frozenset(types), acks_late=late, periods=periods(settings))
 
 
 def _database(lifecycle: "Lifecycle") -> Generator[Finding, None, Recorded]:

@@ -22,6 +22,7 @@ from lifecycle.runtime.execution import Execution
 from lifecycle.runtime.message import as_call, header_in, parent_in
 from lifecycle.runtime.seat import Seat
 from lifecycle.store import runs
+from lifecycle.trees.dispatch import put_back
 from lifecycle.trees.spawn import Birth, spawn
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def claim(task: "ContainerTask") -> Execution:
     lifecycle, container_id = task.lifecycle, task.request.id
     _admit(task)
     seat = lifecycle.seat()
+    if seat.leaving:
+        raise _left_to_others(lifecycle, container_id)
     executions.install_stop_signal()
     seat.begin(container_id)
     claimed = None
@@ -67,6 +70,13 @@ def _admit(task: "ContainerTask") -> None:
         raise Ignore(f"{request.id} belongs to another database")
     if not said.get("recorded"):
         _record_arrival(task)
+
+
+def _left_to_others(lifecycle: "Lifecycle", container_id: str) -> Ignore:
+    """The node shuts down and has taken the message: another one is sent."""
+    put_back(lifecycle.database, [container_id], seconds=0.0)
+    log.info("not claimed, the node shuts down container=%s", container_id)
+    return Ignore(f"{container_id} runs elsewhere")
 
 
 def _unreached(container_id: str, error: StoreUnreachable) -> Ignore:
@@ -105,6 +115,7 @@ def _record_arrival(task: "ContainerTask") -> None:
         queue=(request.delivery_info or {}).get("routing_key"),
         max_iterations=task.iterations,
         iteration_interval=task.interval,
+        max_restarts=lifecycle.settings.max_restarts if task.max_restarts is None else task.max_restarts,
         grace=lifecycle.settings.grace if task.grace is None else task.grace,
     )
     try:

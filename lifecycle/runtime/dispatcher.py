@@ -7,15 +7,15 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from lifecycle.domain.policy import STOPPED_BY_USER
 from lifecycle.errors import LifecycleError
 from lifecycle.runtime.native import native, start_thread
 from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page
 from lifecycle.settings import Settings
 from lifecycle.store.engine import Database
+from lifecycle.store.runs import Moved
 from lifecycle.trees.dispatch import BATCH, dispatch, redispatch, seconds_to_next
-from lifecycle.trees.doorbell import Doorbell
+from lifecycle.trees.doorbell import Doorbell, tell
 
 log = logging.getLogger("lifecycle.dispatcher")
 SOONEST = 0.05  # seconds between two passes
@@ -36,7 +36,8 @@ class Dispatcher:
         self._database, self._doorbell, self._settings = database, doorbell, settings
         self._over = False
         self._outage = Outage(log, page, "dispatcher waits", "dispatcher goes on")
-        self._stopped: SimpleQueue[Sequence[str]] = native("queue", "SimpleQueue")()  # gevent's wakes no other thread
+        self._changed: SimpleQueue[Sequence[Moved]] = native("queue", "SimpleQueue")()  # gevent's wakes no other thread
+        self._in_a_hurry = False
         self._next_redispatch = 0.0
         self._next_due: float | None = None
         self._join: Callable[[float], object] | None = None
@@ -48,13 +49,18 @@ class Dispatcher:
     def stop(self) -> None:
         """Publish no more; what ended until now is told, if Celery's results can be reached soon."""
         self._over = True
-        self.revoked(())
+        self.tell(())
         if self._join is not None:
             self._join(self._settings.supervise_every + 1)
 
-    def revoked(self, container_ids: Sequence[str]) -> None:
-        """From any thread, at once: these ended STOPPED, Celery is to hear of it."""
-        self._stopped.put(container_ids)
+    def tell(self, changed: Sequence[Moved]) -> None:
+        """From any thread, at once: these rows changed, Celery is to hear of what ended."""
+        self._changed.put(changed)
+
+    def hurry(self) -> None:
+        """From any thread, at once: rows are due now."""
+        self._in_a_hurry = True
+        self.tell(())
 
     def _work(self) -> None:
         while not self._over:
@@ -83,24 +89,24 @@ class Dispatcher:
         self._outage.see(None)
 
     def _listen(self) -> None:
-        """Until the next pass, or until a row is due before that: hand on what ended STOPPED."""
+        """Until the next pass, or until a row is due before that: hand on what ended."""
         pause = self._settings.supervise_every
         if self._next_due is not None and self._next_due > 0:  # what is due already is locked by somebody
             pause = min(pause, max(self._next_due, SOONEST))
         end = time.monotonic() + pause
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0 and not self._in_a_hurry:
             with suppress(Empty):
-                self._tell(list(self._stopped.get(timeout=left)))
+                self._hand_on(list(self._changed.get(timeout=left)))
             if self._over:
                 return
+        self._in_a_hurry = False
 
-    def _tell(self, ended: list[str]) -> None:
+    def _hand_on(self, changed: list[Moved]) -> None:
         """With all that waits behind it: where results cannot be reached, one wait is enough."""
         with suppress(Empty):
             while True:
-                ended += self._stopped.get_nowait()
+                changed += self._changed.get_nowait()
         try:
-            if ended:
-                self._doorbell.revoked(ended, STOPPED_BY_USER)
+            tell(self._doorbell, changed)
         except Exception:
-            log.exception("results not marked revoked containers=%d", len(ended))
+            log.exception("results not told containers=%d", len(changed))

@@ -1,13 +1,15 @@
 """Celery as the trees use it: a broadcast to ring, messages to start, revoked marks for those who wait for results."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from billiard.exceptions import WorkerLostError
 from celery.app.task import Context, Task
 from celery.states import READY_STATES
 from celery.worker.control import control_command
 from kombu.exceptions import ChannelError
+from kombu.utils.functional import maybe_list
 
 from lifecycle.errors import StoreError
 from lifecycle.runtime.message import OF_THE_ROW, header, read_call, with_header
@@ -89,8 +91,20 @@ class CeleryDoorbell:
             log.info("result not read container=%s error=%s", container_id, error)
         self.revoked([container_id], reason)
 
+    def failed(self, container_id: str, reason: str) -> None:
+        """Who waits for its result learns that its process was lost, as Celery says it; chord and errbacks too."""
+        request = self._requests([container_id]).get(container_id, Context(id=container_id))
+        try:
+            self._app.backend.mark_as_failure(container_id, WorkerLostError(reason), request=request)
+        except Exception as error:  # noqa: BLE001 - the row is the truth; a result backend that is away is not
+            log.warning("result not marked failed container=%s error=%s", container_id, error)
+
     def _in_chords(self, container_ids: Sequence[str]) -> dict[str, Context]:
         """Those that are members of a chord: it fails at once, so the backend has to know which."""
+        return {each: request for each, request in self._requests(container_ids).items() if request.chord}
+
+    def _requests(self, container_ids: Sequence[str]) -> dict[str, Context]:
+        """What their messages say of the canvas they are part of."""
         try:
             with self._lifecycle.database.read() as connection:
                 recorded = containers.messages(connection, container_ids)
@@ -98,13 +112,19 @@ class CeleryDoorbell:
             log.warning("chords not told error=%s", error)
             return {}
         options = {each: (message or {}).get("options", {}) for each, message in recorded.items()}
-        return {
-            each: Context(
-                id=each, chord=chosen["chord"], group=chosen.get("group_id"), group_index=chosen.get("group_index")
-            )
-            for each, chosen in options.items()
-            if chosen.get("chord")
-        }
+        return {each: _request(each, chosen) for each, chosen in options.items()}
+
+
+def _request(container_id: str, options: Mapping[str, Any]) -> Context:
+    """As Celery's backend asks for it."""
+    return Context(
+        id=container_id,
+        chord=options.get("chord"),
+        group=options.get("group_id"),
+        group_index=options.get("group_index"),
+        errbacks=maybe_list(options.get("link_error")),
+        delivery_info={},
+    )
 
 
 @control_command(name=RING, args=[("root_id", str), ("depth", int)], signature="[root_id] [depth]")

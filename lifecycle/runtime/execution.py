@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from lifecycle.domain.container import Container
 from lifecycle.domain.ending import as_state
-from lifecycle.errors import ContainerStopped, InvalidArgument
+from lifecycle.errors import ContainerInterrupted, ContainerStopped, CutShort, InvalidArgument
 from lifecycle.runtime.page import Page
 from lifecycle.store.engine import Connection, is_open
 
+SHORT = 0.2  # seconds
 STOP_SIGNAL = signal.SIGUSR2  # the one signal that Celery's prefork pool leaves alone
 
 
@@ -26,6 +27,8 @@ class Execution:
         """True while the body runs: only then a stop is raised."""
         self.raised = False
         """True once a stop was raised: the container ends STOPPED whatever the body does."""
+        self.interrupted = False
+        """True once an interrupt was raised: a body that only returns then has not done its work."""
         self.over = False
         """True once the body has returned or raised."""
         self.ended = False
@@ -38,7 +41,8 @@ class Execution:
         """The caller's own connections that spawned here: an open transaction of one holds a lock on our row."""
         self._thread = threading.get_ident()
         self._shields = 0
-        self._stop = threading.Event()
+        self._asked = threading.Event()
+        self._stop = self._cut = False
         self._page = page
         self._slot = slot
 
@@ -54,7 +58,13 @@ class Execution:
 
     def ask_stop(self) -> None:
         """From the supervisor's thread: the next `checkpoint()` or `sleep()` raises."""
-        self._stop.set()
+        self._stop = True
+        self._asked.set()
+
+    def ask_cut(self) -> None:
+        """As `ask_stop`, since the node shuts down."""
+        self._cut = True
+        self._asked.set()
 
     @property
     def key(self) -> tuple[str, int]:
@@ -64,11 +74,16 @@ class Execution:
     @property
     def stop_asked(self) -> bool:
         """True if this execution is to be stopped."""
-        if self._stop.is_set():
-            return True
         if self._page is None or self._slot is None:
-            return False
-        return self._page.is_asked(self._slot, self.container.id, self.container.epoch)
+            return self._stop
+        return self._page.is_asked(self._slot, *self.key)
+
+    @property
+    def cut_asked(self) -> bool:
+        """True if this execution is to be interrupted."""
+        if self._page is None or self._slot is None:
+            return self._cut
+        return self._page.is_cut(self._slot, *self.key)
 
     @property
     def can_be_cut_short(self) -> bool:
@@ -81,10 +96,19 @@ class Execution:
         return self.armed and not (self.over or self.ended or self._shields)
 
     def meet_stop(self) -> None:
-        """Raise ContainerStopped if asked to, unless shielded, over, or already cleaning up after one."""
-        if self._can_meet_a_stop and self.stop_asked and not _handling_a_stop():
+        """Raise ContainerStopped or ContainerInterrupted if asked to; each once only where it is cleaned up after.
+
+        Not while shielded, nor once the body is over. Stop beats interrupt, and reaches a clean-up after one.
+        """
+        if not self._can_meet_a_stop:
+            return
+        handled = _handled()
+        if self.stop_asked and not isinstance(handled, ContainerStopped):
             self.raised = True
             raise ContainerStopped(self.container.id)
+        if self.cut_asked and handled is None:
+            self.interrupted = True
+            raise ContainerInterrupted(self.container.id)
 
     @contextmanager
     def shielded(self) -> Iterator[None]:
@@ -127,21 +151,23 @@ class Execution:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.meet_stop()
-            if self._stop.is_set():  # shielded: only the time ends this sleep
-                time.sleep(left)
+            if self._asked.is_set():  # shielded, or cleaning up: a stop may still come
+                time.sleep(min(left, SHORT))
             else:
-                self._stop.wait(left)
+                self._asked.wait(left)
         self.meet_stop()
 
 
-def _handling_a_stop() -> bool:
-    """True inside an `except` or `finally` that a stop led to: raising again there would cut its clean-up short."""
-    error = sys.exception()
+def _handled() -> CutShort | None:
+    """What an `except` or `finally` at hand cleans up after: raising the same there would cut its clean-up short."""
+    error, found = sys.exception(), None
     while error is not None:
         if isinstance(error, ContainerStopped):
-            return True
+            return error
+        if isinstance(error, CutShort):
+            found = error
         error = error.__context__
-    return False
+    return found
 
 
 class Holder(Protocol):
@@ -223,7 +249,9 @@ def current_container() -> Container | None:
 
 
 def checkpoint(**state: Any) -> None:
-    """Raise ContainerStopped here if this container is being stopped; outside of a container do nothing.
+    """Raise here if this container is being stopped (ContainerStopped) or its node shuts down (ContainerInterrupted).
+
+    Outside of a container do nothing.
 
     With `state` it is first added to what the container knows when it runs again: `current_container().state`.
     On threads, gevent and solo pools a stop meets a body only here and in `sleep()`.
@@ -236,7 +264,7 @@ def checkpoint(**state: Any) -> None:
 
 
 def sleep(seconds: float) -> None:
-    """Wait `seconds`, keeping the slot; a stop ends the wait with ContainerStopped."""
+    """Wait `seconds`, keeping the slot; a stop ends the wait with ContainerStopped, a shutdown as `checkpoint`."""
     if _holder.execution is None:
         time.sleep(seconds)
     else:
@@ -245,7 +273,7 @@ def sleep(seconds: float) -> None:
 
 @contextmanager
 def shield() -> Iterator[None]:
-    """Let no stop be raised inside the block: it is raised at its end. The kill at the deadline is not deferred."""
+    """Let no stop or interrupt be raised inside the block, but at its end. The kill at the deadline is not deferred."""
     if _holder.execution is None:
         yield
     else:

@@ -8,7 +8,10 @@ from billiard import current_process
 from celery import signals
 
 from lifecycle.errors import LifecycleError
-from lifecycle.runtime import check  # noqa: F401 - a node answers its question
+from lifecycle.runtime import (
+    check,  # noqa: F401 - a node answers its question
+    shutdown,
+)
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.launch import running_parent
 from lifecycle.runtime.message import HEADER, header
@@ -27,6 +30,7 @@ def install(lifecycle: "Lifecycle") -> None:
     """Connect one app; signals are common to all apps of a process, so each receiver looks whose it is."""
     hooks = Hooks(lifecycle)
     lifecycle.app.add_defaults(DEFAULTS)
+    lifecycle.app.steps["worker"].add(shutdown.LeaveStep)
     signals.celeryd_init.connect(hooks.configure, weak=False)
     signals.worker_init.connect(hooks.start_node, weak=False)
     signals.worker_process_init.connect(hooks.enter_child, weak=False)
@@ -73,9 +77,12 @@ class Hooks:
             self._lifecycle.logs_handler.start()
 
     def listen(self, sender: Any = None, **_: Any) -> None:
-        """In the main process of a pool of threads: its executions log there."""
+        """In the main process, once Celery's own signal handlers are there; executions on threads log there."""
         node = self._lifecycle.node
-        if node is not None and sender is not None and sender.app is self._lifecycle.app and not node.is_prefork:
+        if node is None or sender is None or sender.app is not self._lifecycle.app:
+            return
+        shutdown.listen(node)
+        if not node.is_prefork:
             self._lifecycle.logs_handler.start()
 
     def stop_node(self, sender: Any = None, **_: Any) -> None:
@@ -83,10 +90,7 @@ class Hooks:
         node = self._lifecycle.node
         if node is None or sender is None or sender.app is not self._lifecycle.app:
             return
-        try:
-            node.stop()
-        except LifecycleError as error:
-            log.warning("node could not say that it left error=%s", error)
+        shutdown.leave_quietly(node)
 
     def say_parent(self, headers: Any = None, **_: Any) -> None:
         """Any message published in a container names it, also through plain tasks and tasks by name."""

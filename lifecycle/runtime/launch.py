@@ -112,6 +112,7 @@ def _births(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: d
         detached=wish.detach,
         max_iterations=task.iterations,
         iteration_interval=task.interval,
+        max_restarts=lifecycle.settings.max_restarts if task.max_restarts is None else task.max_restarts,
         grace=next(g for g in (wish.grace, task.grace, lifecycle.settings.grace) if g is not None),
         wake_in=wake_in,
         expires_in=expires_in,
@@ -129,15 +130,15 @@ def _record(
     task: "ContainerTask", births: list[Birth], given: set[str], connection: Connection | None
 ) -> list[Container]:
     """Insert the rows; a generated id that exists gets a new suffix."""
-    database = task.lifecycle.database
+    database, quarantine = task.lifecycle.database, task.lifecycle.settings.quarantine
     for _ in range(GENERATED_TRIES):
         try:
             if connection is None:
-                return spawn_all(database, births)
+                return spawn_all(database, births, quarantine=quarantine)
             if (execution := current_execution()) is not None:
                 execution.lent.append(connection)
             with database.within(connection) as theirs:
-                return record_all(theirs, births)
+                return record_all(theirs, births, quarantine=quarantine)
         except ContainerExists as error:
             taken = error.taken
             if taken & given:

@@ -1,6 +1,7 @@
 """A node's lease on its containers: renewed by a thread of its own, so that nothing else in the node delays it."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,12 +22,23 @@ class Lease:
     def __init__(self, database: Database, page: Page, settings: Settings, on_lost: Callable[[], None]) -> None:
         self._database, self._page, self._settings, self._on_lost = database, page, settings, on_lost
         self._over = threading.Event()
+        self._missed_at = -math.inf
         self._outage = Outage(log, page, "lease not renewed", "lease renewed again")
         self._join: Callable[[float], object] | None = None
 
     def publish(self, since: float) -> None:
         """The lease granted at or after monotonic time `since`: counted from before it was asked for."""
+        if 0.0 < self._page.deadline < since:
+            self._missed_at = since
         self._page.deadline = since + self._settings.lease - self._settings.lease_margin
+
+    def may_reap(self) -> bool:
+        """True if this node may declare others dead: who missed a renewal of its own waits a full lease first.
+
+        After an outage of the database every node's time is over, and each needs a moment to renew.
+        """
+        at = time.monotonic()
+        return self._page.deadline > at and at - self._missed_at >= self._settings.lease
 
     def start(self) -> None:
         """Renew every heartbeat from now on."""
@@ -46,7 +58,7 @@ class Lease:
                 self._renew()
             except Exception as error:  # noqa: BLE001 - said once, and tried again
                 self._outage.see(error)
-                pause = min(1.0, self._settings.heartbeat / 2)
+                pause = min(1.0, self._settings.heartbeat / 5)
             else:
                 self._outage.see(None)
                 pause = self._settings.heartbeat
@@ -60,4 +72,5 @@ class Lease:
         if renewed:
             self.publish(asked)
         else:
+            self._missed_at = asked
             self._on_lost()

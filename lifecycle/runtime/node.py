@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
 
 log = logging.getLogger("lifecycle.node")
-NODE_DOWN = "node shut down"
 
 
 class Node:
@@ -40,9 +39,15 @@ class Node:
         self._lease = Lease(lifecycle.database, self.page, lifecycle.settings, on_lost=self._come_back)
         self._dispatcher = Dispatcher(lifecycle.database, self.page, lifecycle.doorbell, lifecycle.settings)
         self._supervisor = Supervisor(
-            lifecycle.database, self.page, lifecycle.settings, self._pool_now, self._dispatcher.revoked
+            lifecycle.database,
+            self.page,
+            lifecycle.settings,
+            self._pool_now,
+            dispatcher=self._dispatcher,
+            may_reap=self._lease.may_reap,
         )
         self._pool: Pool | None = None
+        self._has_left = False
 
     @property
     def is_prefork(self) -> bool:
@@ -58,14 +63,29 @@ class Node:
         self._supervisor.start()
         self._dispatcher.start()
 
-    def stop(self, why: str = NODE_DOWN) -> None:
-        """The pool is gone: give up the rows that still name this node, and say that it left."""
+    def leave(self, *, at_once: bool = False) -> None:
+        """The worker shuts down: claim nothing, interrupt what runs; kill it after its grace, or at once.
+
+        Called from a signal's handler, too.
+        """
+        self.page.leave()
+        self._supervisor.leave(at_once=at_once)
+
+    def kill_all(self) -> None:
+        """Kill what runs here."""
+        self._supervisor.kill_all()
+
+    def stop(self) -> None:
+        """The pool is gone: give up the rows that still name this node, and say that it left. Once."""
+        if self._has_left:
+            return
+        self._has_left = True
         self._supervisor.stop()
         self._dispatcher.stop()
         self._lease.stop()
         self.page.deadline = 0.0
-        leave_node(self._lifecycle.database, self.page.node, why)
-        log.info("node left node=%s why=%s", self.page.node, why)
+        leave_node(self._lifecycle.database, self.page.node)
+        log.info("node left node=%s", self.page.node)
 
     def look_now(self) -> None:
         """Wake the supervisor; from any process of this node."""

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 SLOTS = 1024  # pool children at most; billiard numbers them from 0 and gives a dead one's number to the next
 _DEADLINE = struct.Struct("<d")
 _TEXT = struct.Struct("<H256s")
+_LEAVING_AT = 32
 _NODE_AT = 64
 _SLOTS_AT = 512
 _SLOT_SIZE = 512
 _RUN = struct.Struct("<II?H256s")  # pid, epoch, shielded, id
 _SHIELDED_AT = 8
 _STOP_AT = 320
+_CUT_AT = 384
 _DIGEST = 8
 
 
@@ -45,6 +47,15 @@ class Page:
     @deadline.setter
     def deadline(self, at: float) -> None:
         _DEADLINE.pack_into(self._memory, 0, at)
+
+    @property
+    def leaving(self) -> bool:
+        """True once the node shuts down: nothing may be claimed any more."""
+        return bool(self._memory[_LEAVING_AT])
+
+    def leave(self) -> None:
+        """Say so."""
+        self._memory[_LEAVING_AT] = 1
 
     @property
     def node(self) -> str:
@@ -76,13 +87,27 @@ class Page:
         return Run(text[:length].decode(errors="replace"), epoch, shielded) if length and by == pid else None
 
     def ask_stop(self, slot: int, container_id: str, epoch: int) -> None:
-        """Say which execution the next signal to this slot means."""
-        at = _at(slot) + _STOP_AT
-        self._memory[at : at + _DIGEST] = _digest(container_id, epoch)
+        """Say which execution the next signal to this slot means to stop."""
+        self._ask(_STOP_AT, slot, container_id, epoch)
+
+    def ask_cut(self, slot: int, container_id: str, epoch: int) -> None:
+        """Say which execution the next signal to this slot means to interrupt."""
+        self._ask(_CUT_AT, slot, container_id, epoch)
 
     def is_asked(self, slot: int, container_id: str, epoch: int) -> bool:
         """True if this very execution is to be stopped, not one before it in the same process."""
-        at = _at(slot) + _STOP_AT
+        return self._is_asked(_STOP_AT, slot, container_id, epoch)
+
+    def is_cut(self, slot: int, container_id: str, epoch: int) -> bool:
+        """True if this very execution is to be interrupted."""
+        return self._is_asked(_CUT_AT, slot, container_id, epoch)
+
+    def _ask(self, place: int, slot: int, container_id: str, epoch: int) -> None:
+        at = _at(slot) + place
+        self._memory[at : at + _DIGEST] = _digest(container_id, epoch)
+
+    def _is_asked(self, place: int, slot: int, container_id: str, epoch: int) -> bool:
+        at = _at(slot) + place
         return self._memory[at : at + _DIGEST] == _digest(container_id, epoch)
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,6 +31,10 @@ class Pool(Protocol):
 
     def signal(self, pid: int, run: Run) -> None:
         """Raise a stop in an execution, if it is still that one."""
+        ...
+
+    def cut(self, pid: int, run: Run) -> None:
+        """Raise an interrupt in an execution, if it is still that one."""
         ...
 
     def kill(self, pid: int, run: Run) -> bool:
@@ -65,11 +69,19 @@ class ChildPool:
         return {pid: [run] if run else [] for pid, run in found.items()}
 
     def signal(self, pid: int, run: Run) -> None:
-        """The page says which execution the signal means; it would kill a child that has not begun one yet."""
+        """The page says which execution the signal means."""
+        self._ask(pid, run, self._page.ask_stop)
+
+    def cut(self, pid: int, run: Run) -> None:
+        """As `signal`: one signal says both."""
+        self._ask(pid, run, self._page.ask_cut)
+
+    def _ask(self, pid: int, run: Run, say: Callable[[int, str, int], None]) -> None:
+        """The signal would kill a child that has not begun an execution yet."""
         child = self._child(pid)
         says = None if child is None else self._page.run(child.slot, pid)
         if child is not None and says is not None and says.container_id == run.container_id:
-            self._page.ask_stop(child.slot, run.container_id, run.epoch)
+            say(child.slot, run.container_id, run.epoch)
             with suppress(ProcessLookupError):
                 os.kill(pid, STOP_SIGNAL)
 
@@ -111,6 +123,12 @@ class ThreadPool:
         execution = executions.running.get((run.container_id, run.epoch))
         if execution is not None:
             execution.ask_stop()
+
+    def cut(self, _pid: int, run: Run) -> None:
+        """Ask; the body has to look."""
+        execution = executions.running.get((run.container_id, run.epoch))
+        if execution is not None:
+            execution.ask_cut()
 
     def kill(self, _pid: int, _run: Run) -> bool:
         """A thread cannot be killed."""

@@ -11,10 +11,12 @@ from lifecycle.domain.container import Container
 from lifecycle.domain.status import Status
 from lifecycle.errors import ExecutionSuperseded, WaitRefused, WaitTimeout
 from lifecycle.runtime.execution import current_execution
-from lifecycle.store import assignments, containers, logs, runs, transitions
+from lifecycle.settings import Settings
+from lifecycle.store import assignments, containers, logs, quarantines, runs, transitions
 from lifecycle.store.assignments import Assignment
 from lifecycle.store.engine import Database
 from lifecycle.store.logs import LogLine
+from lifecycle.store.quarantines import Quarantined
 from lifecycle.store.transitions import Transition
 from lifecycle.trees import stop as stops
 
@@ -26,6 +28,11 @@ class Records(ABC):
     @abstractmethod
     def database(self) -> Database:
         """Where the rows are."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> Settings:
+        """As configured."""
 
     def get(self, container_id: str, *, player_id: int | None = None) -> Container:
         """One container; raises ContainerNotFound."""
@@ -95,6 +102,11 @@ class Records(ABC):
         """Every resource held now, or those of a player, in the order they were taken."""
         with self.database.read() as connection:
             return assignments.held(connection, player_id=player_id)
+
+    def quarantined(self, *, player_id: int | None = None) -> list[Quarantined]:
+        """Every resource that nobody holds and that is refused now, or waits for its probe; or those of a player."""
+        with self.database.read() as connection:
+            return quarantines.listed(connection, self.settings.quarantine, player_id=player_id)
 
     def logs(
         self,

@@ -8,6 +8,8 @@ from billiard.exceptions import WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
+from lifecycle.runtime.shutdown import node_of
+
 log = logging.getLogger("lifecycle.request")
 
 
@@ -24,3 +26,9 @@ class ContainerRequest(Request):
         state.task_ready(self)
         log.warning("process of an execution lost container=%s error=%s", self.id, error)
         return self.acknowledge()
+
+    def cancel(self, pool: Any, signal: Any = None, **_: Any) -> None:
+        """A cold shutdown: the supervisor kills what runs and interrupts its row; Celery would say RETRY for ever."""
+        node = node_of(self.app)
+        if node is not None:
+            node.leave(at_once=True)

@@ -9,10 +9,11 @@ from celery.exceptions import Ignore, Retry
 from celery.states import FAILURE, SUCCESS
 
 from lifecycle.domain.container import Container
-from lifecycle.domain.ending import Ending, Finish, Later, completed, failed, stopped
-from lifecycle.domain.policy import INFINITE, STOPPED_BY_USER
+from lifecycle.domain.ending import Ending, Finish, Later, completed, describe, failed, stopped
+from lifecycle.domain.policy import INFINITE
 from lifecycle.domain.status import Status
 from lifecycle.errors import (
+    ContainerInterrupted,
     ContainerStopped,
     ExecutionSuperseded,
     StoreUnreachable,
@@ -24,7 +25,9 @@ from lifecycle.store import runs
 from lifecycle.store.containers import messages
 from lifecycle.store.runs import Moved
 from lifecycle.trees import end as ends
-from lifecycle.trees.doorbell import stopped_ids
+from lifecycle.trees.doorbell import tell
+from lifecycle.trees.interrupt import Cut, interrupt
+from lifecycle.trees.sweep import NODE_DOWN
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
@@ -39,25 +42,77 @@ def run(task: "ContainerTask", args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     execution = claim(task)
     try:
         return _iterate(task, execution, args, kwargs)
+    except ContainerInterrupted as cut:
+        _interrupt(task, execution, NODE_DOWN)
+        raise Ignore(str(cut)) from None
     except ContainerStopped as stop:
         execution.raised = True
         if execution.can_be_cut_short:
             _drop_connections(task)
         _end(task, execution, None if isinstance(stop, ExecutionSuperseded) else stopped())
         raise Ignore(str(stop)) from None
-    except Retry:
-        message, seconds = execution.retry or (None, 0.0)
-        _rest(task, execution, seconds, message=message)
+    except Retry as retry:
+        _interrupt(task, execution, _as_cut(task, execution, retry))
         raise
     except Ignore:
         if not execution.ended:
             _end(task, execution, completed(message="ignored"))
         raise
     except Exception as error:
-        _end(task, execution, stopped() if execution.raised else failed(error))
+        _fail(task, execution, error)
         if execution.raised:
             raise Ignore(f"{execution.container.id} was stopped") from None
         raise
+
+
+def _fail(task: "ContainerTask", execution: Execution, error: Exception) -> None:
+    """What comes of a body that raised: it ends, or it is to run again; raises Retry or Ignore then."""
+    if execution.raised:
+        _end(task, execution, stopped())
+    elif execution.interrupted:
+        _interrupt(task, execution, NODE_DOWN)
+        raise Ignore(f"{execution.container.id} was interrupted") from None
+    elif isinstance(error, tuple(task.restart_on)):
+        if _interrupt(task, execution, Cut(describe(error))):
+            raise Retry(exc=error) from error
+    else:
+        _end(task, execution, failed(error))
+
+
+def _as_cut(task: "ContainerTask", execution: Execution, retry: Retry) -> Cut:
+    """`self.retry()`: its own message, count and time; it costs no restart."""
+    message, seconds = execution.retry or (None, 0.0)
+    limit = task.max_retries if task.override_max_retries is None else task.override_max_retries
+    attempt = f"retry {task.request.retries + 1}/{'∞' if limit is None else limit}"
+    why = "retry" if retry.exc is None else describe(retry.exc)
+    return Cut(why, wait=max(seconds, 0.0), attempt=attempt, message=message)
+
+
+def _interrupt(task: "ContainerTask", execution: Execution, cut: Cut) -> bool:
+    """Write that the container goes on later; True if it does, and not its restarts are spent.
+
+    One that is being stopped, or was taken over, ends instead: raises Ignore.
+    """
+    execution.armed, execution.over = False, True
+    lifecycle, container = task.lifecycle, execution.container
+    _take_back(execution)
+    lifecycle.logs_handler.flush()
+    key, restarts = (container.id, container.epoch), lifecycle.settings.restarts
+    try:
+        changed = patiently(lifecycle, lambda: interrupt(lifecycle.database, *key, cut, restarts))
+    except (ExecutionSuperseded, StoreUnreachable) as error:
+        execution.ended = True
+        log.warning("interruption not written container=%s why=%s", container.id, error)
+        raise Ignore(str(error)) from None
+    if changed is None:
+        _end(task, execution, stopped())
+        raise Ignore(f"{container.id} was stopped")
+    execution.ended = True
+    goes_on = changed[0].status is Status.INTERRUPTED
+    log.info("container interrupted container=%s why=%s goes_on=%s", container.id, cut.why, goes_on)
+    if not goes_on:  # what is left is told by the body's own failure
+        tell(lifecycle.doorbell, [replace(moved, lost=None) for moved in changed])
+    return goes_on
 
 
 def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -67,6 +122,8 @@ def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...],
         value = execution.body(lambda: task.run(*args, **kwargs))
         if execution.raised:
             raise ContainerStopped(execution.container.id)  # the body swallowed it
+        if execution.interrupted and not isinstance(value, Later | Finish):
+            raise ContainerInterrupted(execution.container.id)  # it returned early: its work is not done
         if isinstance(value, Later):
             _rest(task, execution, value.until, state={**execution.container.state, **value.state})
             raise Ignore(f"{execution.container.id} goes on later")
@@ -105,7 +162,7 @@ def _end(task: "ContainerTask", execution: Execution, ending: Ending | None) -> 
 
 def _tell(lifecycle: "Lifecycle", container: Container, ending: Ending, changed: list[Moved]) -> None:
     """Those who wait: for results, for children that are STOPPING now, for the last child."""
-    lifecycle.doorbell.revoked(stopped_ids(changed), STOPPED_BY_USER)
+    tell(lifecycle.doorbell, changed)
     if ending.outcome is Status.FAILED and not changed[0].ended:
         lifecycle.doorbell.ring(container.root_id, container.depth)
     elif changed[0].ended and changed[0].previous is Status.STOPPING:
@@ -128,15 +185,13 @@ def _rest(
     until: float | datetime,
     *,
     iterations: int = 0,
-    message: dict[str, Any] | None = None,
     state: dict[str, Any] | None = None,
 ) -> None:
     """Give the slot back; a container that is being stopped, or was taken over, ends instead."""
     container = execution.container
     _take_back(execution)
     task.lifecycle.logs_handler.flush()
-    if message is None and task.request.retries:
-        message = _afresh(task, container)
+    message = _afresh(task, container) if task.request.retries else None
     how: dict[str, Any] = {"until": until, "iterations": iterations, "message": message, "state": state}
 
     def rest() -> bool:

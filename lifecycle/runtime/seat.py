@@ -23,6 +23,11 @@ class Seat(Protocol):
         """The node's id."""
         ...
 
+    @property
+    def leaving(self) -> bool:
+        """True once the node shuts down."""
+        ...
+
     def may_claim(self) -> bool:
         """True while the node's lease is certain; arms the fence."""
         ...
@@ -56,6 +61,11 @@ class ChildSeat:
         """The node's id, as its main process has it now."""
         return self._page.node
 
+    @property
+    def leaving(self) -> bool:
+        """True once the node shuts down."""
+        return self._page.leaving
+
     def may_claim(self) -> bool:
         """Arm before the claim: a process that is paused between the two must not wake up into a run."""
         return self._fence.arm()
@@ -86,6 +96,11 @@ class ThreadSeat:
     def node(self) -> str:
         """The node's id."""
         return self._page.node
+
+    @property
+    def leaving(self) -> bool:
+        """True once the node shuts down."""
+        return self._page.leaving
 
     def may_claim(self) -> bool:
         """Only the lease is asked: there is no process to arm."""

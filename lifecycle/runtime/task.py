@@ -30,6 +30,8 @@ class ContainerTask(Task):
 
     container_type: by default the function's name in upper case. iterations: -1 runs until stopped.
     interval: seconds between iterations, in which no slot is held. grace: seconds from a stop to the kill.
+    max_restarts: how often a run that was lost is started again. restart_on: errors of the body that count as such;
+    every other one fails the container at once.
     """
 
     abstract = True
@@ -39,6 +41,8 @@ class ContainerTask(Task):
     iterations: int = 1
     interval: float = 0.0
     grace: float | None = None
+    max_restarts: int | None = None
+    restart_on: tuple[type[Exception], ...] = ()
 
     @property
     def lifecycle(self) -> "Lifecycle":
@@ -58,6 +62,10 @@ class ContainerTask(Task):
             raise ImpossibleSettings(f"{self.name}: an infinite container needs an interval of at least 1 s")
         if self.interval < 0 or (self.grace is not None and self.grace < 0):
             raise ImpossibleSettings(f"{self.name}: interval and grace cannot be negative")
+        if self.max_restarts is not None and not (isinstance(self.max_restarts, int) and self.max_restarts >= 0):
+            raise ImpossibleSettings(f"{self.name}: max_restarts must be a whole number from 0: {self.max_restarts!r}")
+        if not all(isinstance(each, type) and issubclass(each, Exception) for each in self.restart_on):
+            raise ImpossibleSettings(f"{self.name}: restart_on is a list of Exception classes, not {self.restart_on!r}")
 
     def spawn(
         self,

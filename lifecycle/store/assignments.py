@@ -7,7 +7,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from lifecycle.domain.policy import Quarantine
 from lifecycle.errors import ResourceHeld
+from lifecycle.store import quarantines
 from lifecycle.store.clock import now
 from lifecycle.store.tables import assignments, containers, live
 
@@ -35,10 +37,11 @@ class Assignment:
     assigned_at: datetime
 
 
-def assign(connection: sa.Connection, wanted: Iterable[tuple[str, str, int | None]]) -> None:
+def assign(connection: sa.Connection, wanted: Iterable[tuple[str, str, int | None]], *, quarantine: Quarantine) -> None:
     """Take every resource of `wanted` (resource, container, player) or none; raises ResourceHeld that names the holder.
 
-    In one INSERT, in sorted order: two spawners who want the same two never wait for each other.
+    In one INSERT, in sorted order: two spawners who want the same two never wait for each other. Raises
+    ResourceQuarantined where `quarantine` says so.
     """
     asked = sorted(set(wanted), key=lambda each: each[:2])
     if not asked:
@@ -48,6 +51,7 @@ def assign(connection: sa.Connection, wanted: Iterable[tuple[str, str, int | Non
     for resource, container_id, player_id in asked:
         if (resource, container_id) not in taken:
             raise ResourceHeld(resource, holder(connection, resource, player_id) or "unknown")
+    quarantines.refuse(connection, [(resource, player_id) for resource, _, player_id in asked], quarantine)
 
 
 def holder(connection: sa.Connection, resource: str, player_id: int | None) -> str | None:

@@ -5,6 +5,7 @@ import time
 import sqlalchemy as sa
 
 from lifecycle.domain.facts import Recorded, Row
+from lifecycle.store import passes
 from lifecycle.store.clock import now
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import containers, live, nodes, startable
@@ -21,6 +22,7 @@ def recorded(database: Database) -> Recorded:
             rows=rows(connection),
             waiting=waiting(connection),
             live_types=live_types(connection),
+            passes=passes.runs(connection),
         )
 
 
@@ -33,7 +35,7 @@ def ahead(connection: sa.Connection) -> float:
 
 def rows(connection: sa.Connection) -> tuple[Row, ...]:
     """The nodes that nobody has declared dead, oldest first."""
-    query = sa.select(n.id, n.pool, n.queues, n.types, n.expires_at, now()).where(n.dead == sa.false())
+    query = sa.select(n.id, n.pool, n.queues, n.types, n.expires_at, n.started_at, now()).where(n.dead == sa.false())
     return tuple(
         Row(
             id=node,
@@ -41,8 +43,9 @@ def rows(connection: sa.Connection) -> tuple[Row, ...]:
             queues=frozenset(queues or ()),
             types=frozenset(types or ()),
             late=(at - expires_at).total_seconds(),
+            age=(at - started_at).total_seconds(),
         )
-        for node, pool, queues, types, expires_at, at in connection.execute(query.order_by(n.started_at))
+        for node, pool, queues, types, expires_at, started_at, at in connection.execute(query.order_by(n.started_at))
     )
 
 

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from lifecycle.domain.ending import Ending
 from lifecycle.domain.policy import STOPPED_BY_USER, STOPPED_NOT_RUNNING
-from lifecycle.domain.status import TERMINAL, Status
-from lifecycle.store import assignments, runs, stops, transitions
+from lifecycle.domain.status import Status
+from lifecycle.store import assignments, quarantines, stops, transitions
 from lifecycle.store.clock import now
 from lifecycle.store.containers import THE_ROW
 from lifecycle.store.runs import (
@@ -89,31 +89,18 @@ def unsettled(connection: sa.Connection, limit: int = 1_000) -> list[str]:
     return list(connection.execute(sa.select(c.id).where(over(), no_live_child()).limit(limit)).scalars())
 
 
-def lose(
-    connection: sa.Connection, container_id: str, epoch: int, *, node: str, why: str, was_killed: bool = False
-) -> Moved | None:
-    """Take a row from an execution that is proven gone; None if it is no longer that execution's.
+def lose_stopping(connection: sa.Connection, held: Any, *, was_killed: bool) -> Moved | None:
+    """Take a STOPPING row from an execution that is proven gone: STOPPED once no attached child lives.
 
-    A RUNNING one is INTERRUPTED; a STOPPING one is over: STOPPED once no attached child lives.
+    held: the row as `runs.lock` returned it; the caller still holds it.
     """
-    held = runs.lock(connection, container_id)
-    if held is None or held.epoch != epoch or held.node != node or held.status in TERMINAL:
-        return None
-    taken = containers.update().where(c.id == container_id, c.epoch == epoch, c.node == node)
-    if held.status != Status.STOPPING:
-        status = {"status": Status.INTERRUPTED.value, "previous_status": c.status, "exit_message": why}
-        lost = taken.values({**OFF_NODE, **status, "updated_at": now()}).returning(*MOVED, c.epoch, c.node)
-        row = connection.execute(lost).first()
-        if row is None:
-            return None
-        transitions.note(connection, row, by=node, why=why)
-        return moved(row)
     message = held.stop_message or STOPPED_BY_USER
     if message == STOPPED_BY_USER and not was_killed:
         message = STOPPED_NOT_RUNNING
     gone = {**OFF_NODE, "outcome": Status.STOPPED.value, "stop_message": message, "updated_at": now()}
+    taken = containers.update().where(c.id == held.id, c.epoch == held.epoch, c.node == held.node)
     row = connection.execute(taken.values(gone).returning(*MOVED)).first()
-    return None if row is None else settle(connection, container_id) or moved(row)
+    return None if row is None else settle(connection, held.id) or moved(row)
 
 
 def give_up(connection: sa.Connection, container_id: str, epoch: int, why: str, *, node: str) -> bool:
@@ -129,6 +116,7 @@ def _finished(connection: sa.Connection, row: Any) -> Moved | None:
         return None
     transitions.note(connection, row, by=None, why=row.exit_message)
     if row.holds:
+        quarantines.note(connection, row)
         assignments.release(connection, row.id, why=row.status)
     if row.previous_status == Status.STOPPING or row.status == Status.FAILED:  # no stop names any other row
         stops.finish(connection, sa.select(sa.literal(row.id)))

@@ -3,6 +3,7 @@
 One recursive UPDATE would miss a child whose spawner commits while it runs; a new statement a level sees it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,19 +13,18 @@ import sqlalchemy as sa
 from lifecycle.domain.policy import STOPPED_BY_CASCADE
 from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.store import assignments, stops, transitions
-from lifecycle.store.clock import UtcDateTime, earliest, later, latest, now
-from lifecycle.store.runs import MOVED, Moved, child, moved, no_live_child, over_now, settled, waited_for
+from lifecycle.store.clock import earliest, later, latest, now
+from lifecycle.store.runs import child, no_live_child, over_now, settled, waited_for
 from lifecycle.store.tables import containers, live
 
 c = containers.c
 parent = containers.alias("parent")
-ROW = (c.id, c.parent_container_id, c.status, c.stop_error, c.player_id, c.root_id, c.created_at)
 SIGNAL_STEP = 1.0  # seconds a running parent's signal waits for each running level below it
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One stop being written: its id, its start, and what it asks for."""
+    """One stop being written: its id, its start, what it asks for, and of whom."""
 
     stop_id: int
     at: datetime
@@ -33,6 +33,13 @@ class Mark:
     reason: str | None
     grace: float | None
     message: str
+    targets: sa.ColumnElement[bool]
+    """Who is told `message`; all below them that they go with their parent."""
+    first: int
+    last: int
+    """The depths between which the targets are."""
+    is_own: bool = False
+    """True if the one target is the container that the stop names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,49 +54,97 @@ class Marked:
 
 
 def mark(
+    connection: sa.Connection, container_id: str, *, by: str, reason: str | None, grace: float | None, message: str
+) -> Marked:
+    """Turn every live container of the tree to STOPPING, in the caller's transaction."""
+    depth = _depth(connection, container_id)
+    stop_id, at = stops.open_stop(connection, container_id, by=by, reason=reason, grace=grace)
+    asked = (container_id, by, reason, grace, message)
+    targets = c.id == container_id
+    return _mark(connection, Mark(stop_id, at, *asked, targets=targets, first=depth, last=depth, is_own=True))
+
+
+def mark_below(
     connection: sa.Connection,
     container_id: str,
     *,
     by: str,
-    reason: str | None,
-    grace: float | None,
-    message: str,
-    only_below: bool = False,
+    reason: str,
+    message: str = STOPPED_BY_CASCADE,
+    epoch: int | None = None,
 ) -> Marked:
-    """Turn every live container of the tree to STOPPING, in the caller's transaction.
+    """As `mark`, but the container itself is left alone: its children, only those of an epoch if given, are told."""
+    depth = _depth(connection, container_id) + 1
+    stop_id, at = stops.open_stop(connection, container_id, by=by, reason=reason, grace=None)
+    asked = (container_id, by, reason, None, message)
+    targets = _children_of(container_id)
+    if epoch is not None:
+        targets = sa.and_(targets, c.parent_epoch == epoch)
+    return _mark(connection, Mark(stop_id, at, *asked, targets=targets, first=depth, last=depth))
 
-    `only_below` leaves the target itself alone (its body failed: it has an outcome of its own).
-    """
-    stop_id, at = stops.open_stop(connection, container_id, by=by, reason=reason, grace=grace)
-    wanted = Mark(stop_id, at, container_id, by, reason, grace, message)
-    counts = _mark_down(connection, wanted, only_below=only_below)
-    transitions.record(connection, c.stop_id == stop_id, by=by, why=reason or message, stop_id=stop_id)
-    had_ended = sa.select(c.id).where(c.stop_id == stop_id, c.stopped_at.is_not(None))
+
+def mark_all(connection: sa.Connection, found: Sequence[Any], *, by: str, message: str) -> Marked:
+    """As `mark`, for the trees of all these rows (`id`, `depth`) at once: one stop, named by the first of them."""
+    depths = [row.depth for row in found]
+    named = min(found, key=lambda row: row.depth).id
+    stop_id, at = stops.open_stop(connection, named, by=by, reason=message, grace=None)
+    targets = c.id.in_([row.id for row in found])
+    wanted = Mark(stop_id, at, named, by, message, None, message, targets=targets, first=min(depths), last=max(depths))
+    return _mark(connection, wanted)
+
+
+def _mark(connection: sa.Connection, wanted: Mark) -> Marked:
+    """Down, then up; what the mark itself ended has ended."""
+    counts = _mark_down(connection, wanted)
+    told = wanted.reason or wanted.message
+    transitions.record(connection, c.stop_id == wanted.stop_id, by=wanted.by, why=told, stop_id=wanted.stop_id)
+    had_ended = sa.select(c.id).where(c.stop_id == wanted.stop_id, c.stopped_at.is_not(None))
     revived = tuple(connection.execute(had_ended).scalars())
-    _mark_up(connection, wanted, levels=len(counts) - 1)
+    _mark_up(connection, wanted, list(counts))
     _end_idle(connection, wanted)
-    stops.count(connection, stop_id, marked=sum(counts), levels=len(counts) - 1)
-    return Marked(stop_id, sum(counts), len(counts) - 1, revived)
+    top = _depth(connection, wanted.container_id)
+    count, levels = sum(counts.values()), max([top, *(depth for depth, number in counts.items() if number)]) - top
+    stops.count(connection, wanted.stop_id, marked=count, levels=levels)
+    return Marked(wanted.stop_id, count, levels, revived)
 
 
-def _mark_down(connection: sa.Connection, wanted: Mark, *, only_below: bool) -> list[int]:
-    """Rows marked on each level, the target's first; ends below the deepest live row."""
-    target = sa.and_(c.id == wanted.container_id, live())
-    counts = [0 if only_below else _mark_level(connection, wanted, target, wanted.message)]
-    depth = connection.execute(sa.select(c.depth).where(c.id == wanted.container_id)).scalar_one()
+def _depth(connection: sa.Connection, container_id: str) -> int:
+    depth: int = connection.execute(sa.select(c.depth).where(c.id == container_id)).scalar_one()
+    return depth
+
+
+def _children_of(container_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(c.parent_container_id == container_id, c.detached == sa.false())
+
+
+def _mark_down(connection: sa.Connection, wanted: Mark) -> dict[int, int]:
+    """Rows marked at each depth, the targets' first; ends below the deepest live row."""
+    counts: dict[int, int] = {}
     strays = _strays(connection, wanted.container_id)
-    above: Any = c.parent_container_id == wanted.container_id
+    depth = wanted.first
     while True:
-        depth += 1
-        level = sa.and_(above, live(), c.detached == sa.false())
-        count = _mark_level(connection, wanted, level, STOPPED_BY_CASCADE)
+        counts[depth] = _mark_depth(connection, wanted, depth)
         if found := strays.pop(depth, None):
-            count += _mark_level(connection, wanted, sa.and_(c.id.in_(found), live()), STOPPED_BY_CASCADE)
-        if not count and not strays:
+            counts[depth] += _mark_level(connection, wanted, c.id.in_(found), STOPPED_BY_CASCADE)
+        if not counts[depth] and depth > wanted.last and not strays:
+            del counts[depth]
             return counts
-        counts.append(count)
-        marked = sa.select(parent.c.id).where(parent.c.stop_id == wanted.stop_id, parent.c.depth == depth)
-        above = c.parent_container_id.in_(marked)
+        depth += 1
+
+
+def _mark_depth(connection: sa.Connection, wanted: Mark, depth: int) -> int:
+    """The targets of this depth, and the attached children of what was marked above them."""
+    count = 0
+    if depth <= wanted.last:
+        targets = sa.and_(wanted.targets, c.depth == depth)
+        count += _mark_level(connection, wanted, targets, wanted.message)
+    if depth > wanted.first:
+        marked = sa.select(parent.c.id).where(parent.c.stop_id == wanted.stop_id, parent.c.depth == depth - 1)
+        below: Any = sa.and_(c.parent_container_id.in_(marked), c.detached == sa.false())
+        if wanted.is_own and depth == wanted.first + 1:  # also of a target that has ended
+            below = _children_of(wanted.container_id)
+        count += _mark_level(connection, wanted, below, STOPPED_BY_CASCADE)
+    return count
 
 
 def _strays(connection: sa.Connection, container_id: str) -> dict[int, list[str]]:
@@ -134,16 +189,15 @@ def _mark_level(connection: sa.Connection, wanted: Mark, level: sa.ColumnElement
         "stop_error": None,
         "updated_at": now(),
     }
-    return connection.execute(containers.update().where(level).values(values)).rowcount
+    return connection.execute(containers.update().where(level, live()).values(values)).rowcount
 
 
-def _mark_up(connection: sa.Connection, wanted: Mark, levels: int) -> None:
+def _mark_up(connection: sa.Connection, wanted: Mark, depths: list[int]) -> None:
     """From the deepest level: what runs nowhere and waits for nobody has ended; the others wait for those below."""
-    top = sa.select(c.depth).where(c.id == wanted.container_id).scalar_subquery()
-    for level in range(levels, -1, -1):
-        here = sa.and_(c.stop_id == wanted.stop_id, c.depth == top + level, c.status == Status.STOPPING.value)
+    for depth in sorted(depths, reverse=True):
+        here = sa.and_(c.stop_id == wanted.stop_id, c.depth == depth, c.status == Status.STOPPING.value)
         _end_level(connection, here)
-        if level < levels:
+        if depth < max(depths):
             _wait_for_children(connection, wanted, here)
 
 
@@ -172,40 +226,3 @@ def _end_idle(connection: sa.Connection, wanted: Mark) -> None:
     assignments.release(connection, sa.select(c.id).where(ended), why=Status.STOPPED.value)
     stops.finish(connection, sa.select(c.id).where(ended))
     stops.finish(connection, sa.select(c.id).where(c.id == wanted.container_id, sa.not_(live())))
-
-
-def rows_of(connection: sa.Connection, stop_id: int) -> list[Any]:
-    """Every container that a stop asked to end, as it is now, oldest first; also those a later stop asked too."""
-    query = sa.select(*ROW).where(c.id.in_(transitions.asked_by(stop_id))).order_by(c.created_at, c.id)
-    return list(connection.execute(query).all())
-
-
-def ended_by(connection: sa.Connection, stop_id: int) -> list[Moved]:
-    """What the mark of a stop ended at once: it ran nowhere."""
-    ended = sa.and_(c.stop_id == stop_id, c.status == Status.STOPPED.value)
-    return [moved(row) for row in connection.execute(sa.select(*MOVED).where(ended))]
-
-
-def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:
-    """How many containers of a stop are still stopping and not given up; seconds since their last deadline."""
-    asked = c.id.in_(transitions.asked_by(stop_id))
-    waiting = sa.and_(asked, c.status == Status.STOPPING.value, c.stop_error.is_(None))
-    query = sa.select(sa.func.count(), sa.type_coerce(sa.func.max(c.stop_deadline), UtcDateTime), now())
-    count, deadline, at = connection.execute(query.where(waiting)).one()
-    return count, (at - deadline).total_seconds() if deadline is not None else 0.0
-
-
-def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limit: int = 1_000) -> list[Any]:
-    """Attached containers of the tree that had ended before the stop; at most `limit`, a level a statement."""
-    ended = sa.and_(sa.not_(live()), c.id.not_in(transitions.asked_by(stop_id)))
-    found = list(connection.execute(sa.select(*ROW).where(c.id == container_id, ended)).all())
-    target = sa.select(parent.c.id).where(parent.c.id == container_id)
-    under: Any = c.parent_container_id.in_(sa.union(transitions.asked_by(stop_id), target))
-    while len(found) < limit:
-        level = sa.select(*ROW).where(under, ended, c.detached == sa.false()).limit(limit - len(found))
-        rows = connection.execute(level).all()
-        if not rows:
-            break
-        found += rows
-        under = c.parent_container_id.in_([row.id for row in rows])
-    return found

@@ -26,6 +26,7 @@ class Held:
     pid_started: int | None
     parent: str | None
     stop_error: str | None
+    grace: float
     seconds_to_deadline: float | None
     signal_due: bool
     has_live_child: bool
@@ -76,6 +77,13 @@ def rows_on_dead_nodes(connection: sa.Connection, limit: int = 1_000) -> list[tu
     return [(row.id, row.epoch, row.node) for row in connection.execute(query)]
 
 
+def rows_on_silent_nodes(connection: sa.Connection, limit: int = 1_000) -> list[str]:
+    """Live rows whose node is dead or unknown, or has been silent for longer than its lease."""
+    lives = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false(), n.expires_at >= now()))
+    query = sa.select(c.id).where(live(), c.node.is_not(None), ~lives).order_by(c.id).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
 def rows_on_node(connection: sa.Connection, node: str) -> list[tuple[str, int]]:
     """Live rows that name this node: id and epoch."""
     query = sa.select(c.id, c.epoch).where(live(), c.node == node)
@@ -84,7 +92,7 @@ def rows_on_node(connection: sa.Connection, node: str) -> list[tuple[str, int]]:
 
 def held(connection: sa.Connection, node: str, said: Sequence[str] = ()) -> list[Held]:
     """Live rows that name this node, and the rows its processes say they run."""
-    what = (c.id, c.status, c.epoch, c.node, c.pid, c.pid_started, c.parent_container_id, c.stop_error)
+    what = (c.id, c.status, c.epoch, c.node, c.pid, c.pid_started, c.parent_container_id, c.stop_error, c.grace)
     signal_due = sa.case((c.signal_at <= now(), True), else_=False)
     query = sa.select(*what, c.stop_deadline, now(), signal_due, sa.not_(no_live_child()))
     found = connection.execute(query.where(live(), c.node == node)).all()
@@ -95,8 +103,8 @@ def held(connection: sa.Connection, node: str, said: Sequence[str] = ()) -> list
 
 
 def _held(*row: Any) -> Held:
-    what: tuple[Any, ...] = row[:8]
-    deadline, at, signal_due, has_live_child = row[8:]
+    what: tuple[Any, ...] = row[:9]
+    deadline, at, signal_due, has_live_child = row[9:]
     seconds = None if deadline is None else (deadline - at).total_seconds()
     times: tuple[Any, ...] = (seconds, bool(signal_due), bool(has_live_child))
     return Held(*what, *times)

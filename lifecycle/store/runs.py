@@ -37,6 +37,8 @@ class Moved:
     player_id: int | None
     previous: Status | None = None
     """Its status before, where the change was one of status."""
+    lost: str | None = None
+    """Why its run was given up for good, where that was told to nobody: Celery is to hear of it."""
 
     @property
     def parent(self) -> str | None:
@@ -110,6 +112,9 @@ CLAIM = (
         pid=sa.bindparam("its_pid"),
         pid_started=sa.bindparam("its_pid_started"),
         wake_at=None,
+        attempt=None,
+        exit_message=None,  # of the interruption it comes from
+        resumed_at=sa.case((c.status == Status.PENDING.value, now()), else_=c.resumed_at),
         started_at=sa.func.coalesce(c.started_at, now()),
         updated_at=now(),
     )

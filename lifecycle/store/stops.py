@@ -1,11 +1,18 @@
 """One row a stop: whose tree, by whom, why, how many, how long it took."""
 
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
-from lifecycle.store.clock import now
-from lifecycle.store.tables import stops
+from lifecycle.domain.status import Status
+from lifecycle.store import transitions
+from lifecycle.store.clock import UtcDateTime, now
+from lifecycle.store.runs import MOVED, Moved, moved
+from lifecycle.store.tables import containers, live, stops
+
+c = containers.c
+ROW = (c.id, c.parent_container_id, c.status, c.stop_error, c.player_id, c.root_id, c.created_at)
 
 
 def open_stop(
@@ -33,3 +40,40 @@ def finish(connection: sa.Connection, targets: sa.Select[tuple[str]]) -> None:
     s = stops.c
     over = stops.update().where(s.container_id.in_(targets), s.finished_at.is_(None))
     connection.execute(over.values(finished_at=now()))
+
+
+def rows_of(connection: sa.Connection, stop_id: int) -> list[Any]:
+    """Every container that a stop asked to end, as it is now, oldest first; also those a later stop asked too."""
+    query = sa.select(*ROW).where(c.id.in_(transitions.asked_by(stop_id))).order_by(c.created_at, c.id)
+    return list(connection.execute(query).all())
+
+
+def ended_by(connection: sa.Connection, stop_id: int) -> list[Moved]:
+    """What the mark of a stop ended at once: it ran nowhere."""
+    ended = sa.and_(c.stop_id == stop_id, c.status == Status.STOPPED.value)
+    return [moved(row) for row in connection.execute(sa.select(*MOVED).where(ended))]
+
+
+def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:
+    """How many containers of a stop are still stopping and not given up; seconds since their last deadline."""
+    asked = c.id.in_(transitions.asked_by(stop_id))
+    waiting = sa.and_(asked, c.status == Status.STOPPING.value, c.stop_error.is_(None))
+    query = sa.select(sa.func.count(), sa.type_coerce(sa.func.max(c.stop_deadline), UtcDateTime), now())
+    count, deadline, at = connection.execute(query.where(waiting)).one()
+    return count, (at - deadline).total_seconds() if deadline is not None else 0.0
+
+
+def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limit: int = 1_000) -> list[Any]:
+    """Attached containers of the tree that had ended before the stop; at most `limit`, a level a statement."""
+    ended = sa.and_(sa.not_(live()), c.id.not_in(transitions.asked_by(stop_id)))
+    found = list(connection.execute(sa.select(*ROW).where(c.id == container_id, ended)).all())
+    target = sa.select(sa.literal(container_id))
+    under: Any = c.parent_container_id.in_(sa.union(transitions.asked_by(stop_id), target))
+    while len(found) < limit:
+        level = sa.select(*ROW).where(under, ended, c.detached == sa.false()).limit(limit - len(found))
+        rows = connection.execute(level).all()
+        if not rows:
+            break
+        found += rows
+        under = c.parent_container_id.in_([row.id for row in rows])
+    return found

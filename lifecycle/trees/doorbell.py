@@ -3,13 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from lifecycle.domain.policy import STOPPED_BY_USER
 from lifecycle.domain.status import Status
 from lifecycle.store.runs import Moved
-
-
-def stopped_ids(changed: Iterable[Moved]) -> list[str]:
-    """Those of the changed rows that ended STOPPED: Celery is to hear of them."""
-    return [moved.id for moved in changed if moved.status is Status.STOPPED]
 
 
 class Doorbell(Protocol):
@@ -30,3 +26,17 @@ class Doorbell(Protocol):
     def revoked(self, container_ids: Sequence[str], reason: str) -> None:
         """Tell Celery's result backend and event listeners that these ended STOPPED."""
         ...
+
+    def failed(self, container_id: str, reason: str) -> None:
+        """Tell Celery's result backend that the run of this one was lost for good."""
+        ...
+
+
+def tell(doorbell: Doorbell, changed: Iterable[Moved]) -> None:
+    """Those who wait for Celery's results learn how these rows ended, if no run of theirs has said it."""
+    rows = list(changed)
+    if stopped := [moved.id for moved in rows if moved.status is Status.STOPPED]:
+        doorbell.revoked(stopped, STOPPED_BY_USER)
+    for moved in rows:
+        if moved.lost is not None:
+            doorbell.failed(moved.id, moved.lost)

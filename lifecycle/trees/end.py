@@ -4,10 +4,10 @@ import logging
 from typing import Any
 
 from lifecycle.domain.ending import Ending
-from lifecycle.domain.policy import STOPPED_BY_ITSELF, STOPPED_BY_USER
+from lifecycle.domain.policy import STOPPED_BY_ITSELF
 from lifecycle.domain.status import Status
 from lifecycle.errors import ExecutionSuperseded
-from lifecycle.store import endings, marks, runs
+from lifecycle.store import endings, marks, runs, stops
 from lifecycle.store.engine import Connection, Database
 from lifecycle.store.runs import Moved
 
@@ -29,14 +29,14 @@ def end_own(database: Database, container_id: str, epoch: int, ending: Ending) -
         held = runs.lock(connection, container_id)
         if held is None or held.epoch != epoch or held.node is None:
             raise ExecutionSuperseded(f"{container_id} epoch {epoch} is not the one that runs")
-        gone = _mark_with(connection, container_id, held.status, ending)
+        gone = mark_with(connection, container_id, held.status, ending)
         moved = endings.end(connection, container_id, epoch, ending)
         if moved is None:  # in the transaction: what was marked with it goes back
             raise ExecutionSuperseded(f"{container_id} epoch {epoch} has ended before")
     return [moved, *gone]
 
 
-def _mark_with(connection: Connection, container_id: str, status: str, ending: Ending) -> list[Moved]:
+def mark_with(connection: Connection, container_id: str, status: str, ending: Ending) -> list[Moved]:
     """What has to go with this ending: the children of a failed body, or the tree of one that stopped itself.
 
     Returns what ended at once. A row that is STOPPING has nothing left to mark.
@@ -45,16 +45,14 @@ def _mark_with(connection: Connection, container_id: str, status: str, ending: E
         return []
     if ending.outcome is Status.FAILED and runs.has_live_child(connection, container_id):
         why = f"parent failed: {ending.exit_message}"
-        marked = marks.mark(
-            connection, container_id, by=container_id, reason=why, grace=None, message=STOPPED_BY_USER, only_below=True
-        )
+        marked = marks.mark_below(connection, container_id, by=container_id, reason=why)
     elif ending.outcome is Status.STOPPED:
         marked = marks.mark(
             connection, container_id, by=container_id, reason="stopped itself", grace=None, message=STOPPED_BY_ITSELF
         )
     else:
         return []
-    return marks.ended_by(connection, marked.stop_id)
+    return stops.ended_by(connection, marked.stop_id)
 
 
 def settle(database: Database, moved: Moved) -> list[Moved]:
@@ -81,25 +79,6 @@ def settle_one(database: Database, container_id: str) -> Moved | None:
     with database.begin() as connection:
         runs.lock(connection, container_id)
         return endings.settle(connection, container_id)
-
-
-def lose(
-    database: Database, container_id: str, epoch: int, *, node: str, why: str, was_killed: bool = False
-) -> list[Moved]:
-    """Take the row from an execution that is proven gone, then settle upwards; every row that changed."""
-    moved = lose_one(database, container_id, epoch, node=node, why=why, was_killed=was_killed)
-    if moved is None:
-        return []
-    log.warning("execution gone %s epoch=%s node=%s why=%s now=%s", about(moved), epoch, node, why, moved.status)
-    return [moved, *settle(database, moved)]
-
-
-def lose_one(
-    database: Database, container_id: str, epoch: int, *, node: str, why: str, was_killed: bool = False
-) -> Moved | None:
-    """The first transaction of `lose`: the row itself; None if it is no longer that execution's."""
-    with database.begin() as connection:
-        return endings.lose(connection, container_id, epoch, node=node, why=why, was_killed=was_killed)
 
 
 def about(row: Any) -> str:

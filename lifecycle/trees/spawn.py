@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lifecycle.domain.container import Container
+from lifecycle.domain.policy import Quarantine
 from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.errors import ContainerStopped, ExecutionSuperseded, InvalidParent, PlayerMismatch
 from lifecycle.store import assignments, containers
 from lifecycle.store.engine import Connection, Database
+
+QUARANTINE = Quarantine()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,38 +43,42 @@ class Birth:
     queue: str | None = None
     max_iterations: int = 1
     iteration_interval: float = 0.0
+    max_restarts: int = 3
     grace: float = 30.0
     wake_in: float | None = None
     expires_in: float | None = None
 
 
-def spawn(database: Database, birth: Birth) -> Container:
+def spawn(database: Database, birth: Birth, *, quarantine: Quarantine = QUARANTINE) -> Container:
     """Record a container in a transaction of its own; raises as `spawn_all`."""
-    return spawn_all(database, [birth])[0]
+    return spawn_all(database, [birth], quarantine=quarantine)[0]
 
 
-def spawn_all(database: Database, births: Sequence[Birth]) -> list[Container]:
+def spawn_all(database: Database, births: Sequence[Birth], *, quarantine: Quarantine = QUARANTINE) -> list[Container]:
     """Record siblings in a transaction of its own, all or none.
 
-    Raises InvalidParent, PlayerMismatch, ContainerExists or ResourceHeld, and then nothing is recorded;
-    ContainerStopped or ExecutionSuperseded where the spawning execution itself is to go.
+    Raises InvalidParent, PlayerMismatch, ContainerExists, ResourceHeld or ResourceQuarantined, and then nothing is
+    recorded; ContainerStopped or ExecutionSuperseded where the spawning execution itself is to go.
     """
     holds = any(birth.resources for birth in births)  # another may have taken one, and not committed
     with database.begin(impatient=holds) as connection:
-        return record_all(connection, births)
+        return record_all(connection, births, quarantine=quarantine)
 
 
-def record(connection: Connection, birth: Birth) -> Container:
+def record(connection: Connection, birth: Birth, *, quarantine: Quarantine = QUARANTINE) -> Container:
     """`spawn` in the caller's transaction, who rolls a refusal back."""
-    return record_all(connection, [birth])[0]
+    return record_all(connection, [birth], quarantine=quarantine)[0]
 
 
-def record_all(connection: Connection, births: Sequence[Birth]) -> list[Container]:
+def record_all(
+    connection: Connection, births: Sequence[Birth], *, quarantine: Quarantine = QUARANTINE
+) -> list[Container]:
     """`spawn_all` in the caller's transaction, who rolls a refusal back: one statement a table."""
     first = births[0]
     place, player_id, tags = _under_parent(connection, first)
     recorded = containers.insert(connection, [_row(birth, place, player_id, tags) for birth in births], by=first.by)
-    assignments.assign(connection, [(held, birth.id, player_id) for birth in births for held in birth.resources])
+    wanted = [(held, birth.id, player_id) for birth in births for held in birth.resources]
+    assignments.assign(connection, wanted, quarantine=quarantine)
     return recorded
 
 
@@ -89,6 +96,7 @@ def _row(birth: Birth, place: dict[str, Any], player_id: int | None, tags: Mappi
         "queue": birth.queue,
         "max_iterations": birth.max_iterations,
         "iteration_interval": birth.iteration_interval,
+        "max_restarts": birth.max_restarts,
         "grace": birth.grace,
         "wake_in": birth.wake_in,
         "expires_in": birth.expires_in,

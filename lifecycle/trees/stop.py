@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.domain.container import Container
-from lifecycle.domain.policy import STOPPED_BY_USER
+from lifecycle.domain.policy import STOPPED_BY_USER, Restarts
 from lifecycle.domain.report import StopReport
 from lifecycle.domain.status import TERMINAL, Status
-from lifecycle.store import assignments, containers, marks
+from lifecycle.store import assignments, containers, marks, stops
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
-from lifecycle.trees.doorbell import Doorbell, stopped_ids
+from lifecycle.trees.doorbell import Doorbell, tell
 from lifecycle.trees.end import about, settle
+from lifecycle.trees.interrupt import RESTARTS
 from lifecycle.trees.sweep import sweep_nodes, sweep_unsettled
 
 log = logging.getLogger("lifecycle.stop")
@@ -36,7 +37,15 @@ class Request:
     player_id: int | None = None
 
 
-def stop(database: Database, doorbell: Doorbell, request: Request, *, wait: bool, patience: float) -> StopReport:
+def stop(
+    database: Database,
+    doorbell: Doorbell,
+    request: Request,
+    *,
+    wait: bool,
+    patience: float,
+    restarts: Restarts = RESTARTS,
+) -> StopReport:
     """Take a whole tree down; with `wait`, return when it is over or `patience` seconds after its last deadline.
 
     Raises ContainerNotFound; StoreUnreachable from the mark, and then nothing is marked.
@@ -44,7 +53,7 @@ def stop(database: Database, doorbell: Doorbell, request: Request, *, wait: bool
     marked, target = mark(database, request)
     notes = ring(database, doorbell, marked, target)
     if wait:
-        watch(database, doorbell, marked.stop_id, patience=patience)
+        watch(database, doorbell, marked.stop_id, patience=patience, restarts=restarts)
     return report(database, marked.stop_id, target, notes)
 
 
@@ -56,7 +65,7 @@ def mark(database: Database, request: Request) -> tuple[marks.Marked, Container]
             connection, target.id, by=request.by, reason=request.reason, grace=request.grace, message=STOPPED_BY_USER
         )
         assignments.release_owed(connection, target.id)
-        rows = marks.rows_of(connection, marked.stop_id) if marked.revived else []
+        rows = stops.rows_of(connection, marked.stop_id) if marked.revived else []
     for row in rows:
         if row.id in marked.revived:
             log.warning("container was live but not running, ended %s", about(row))
@@ -66,7 +75,7 @@ def mark(database: Database, request: Request) -> tuple[marks.Marked, Container]
 def ring(database: Database, doorbell: Doorbell, marked: marks.Marked, target: Container) -> tuple[str, ...]:
     """Wake the nodes, tell Celery what ended at once, and settle the parent of the target."""
     with database.read() as connection:
-        rows = marks.rows_of(connection, marked.stop_id)
+        rows = stops.rows_of(connection, marked.stop_id)
         target = containers.get(connection, target.id)
     running = any(row.status == Status.STOPPING for row in rows)
     rung = doorbell.ring(target.root_id, target.depth) if running else True
@@ -79,21 +88,21 @@ def ring(database: Database, doorbell: Doorbell, marked: marks.Marked, target: C
 def settle_above(database: Database, doorbell: Doorbell, ended: Container) -> None:
     """The parent of an ended container may have waited for it alone."""
     above = ended.detached, ended.root_id, ended.player_id
-    changed = settle(database, Moved(ended.id, ended.status, ended.parent_container_id, *above))
-    doorbell.revoked(stopped_ids(changed), STOPPED_BY_USER)
+    tell(doorbell, settle(database, Moved(ended.id, ended.status, ended.parent_container_id, *above)))
 
 
-def watch(database: Database, doorbell: Doorbell, stop_id: int, *, patience: float) -> None:
+def watch(
+    database: Database, doorbell: Doorbell, stop_id: int, *, patience: float, restarts: Restarts = RESTARTS
+) -> None:
     """Wait for the rows of a stop; do what needs only the database, so that it ends with no node alive too."""
     pause, next_sweep = FIRST_LOOK, time.monotonic()
     while True:
         with database.read() as connection:
-            left, overdue = marks.unfinished(connection, stop_id)
+            left, overdue = stops.unfinished(connection, stop_id)
         if not left or overdue > patience:
             return
         if time.monotonic() >= next_sweep:
-            changed = sweep_nodes(database) + sweep_unsettled(database)
-            doorbell.revoked(stopped_ids(changed), STOPPED_BY_USER)
+            tell(doorbell, sweep_nodes(database, restarts) + sweep_unsettled(database))
             next_sweep = time.monotonic() + SWEEP_EVERY
         time.sleep(pause)
         pause = min(pause * 1.5, LAST_LOOK)
@@ -102,8 +111,8 @@ def watch(database: Database, doorbell: Doorbell, stop_id: int, *, patience: flo
 def report(database: Database, stop_id: int, target: Container, notes: Iterable[str] = ()) -> StopReport:
     """What came of a stop, as its rows tell it now."""
     with database.read() as connection:
-        rows = marks.rows_of(connection, stop_id)
-        ended_before = marks.ended_below(connection, stop_id, target.id)
+        rows = stops.rows_of(connection, stop_id)
+        ended_before = stops.ended_below(connection, stop_id, target.id)
     order = tuple(stop_order(rows))
     is_stopped = {row.id for row in rows if row.status == Status.STOPPED}
     failed = {row.id: row.stop_error for row in rows if row.stop_error and row.status not in TERMINAL}
@@ -117,7 +126,7 @@ def report(database: Database, stop_id: int, target: Container, notes: Iterable[
         pending=tuple(row.id for row in rows if row.status not in TERMINAL and row.id not in failed),
         notes=tuple(notes),
     )
-    tell(made, target, (*ended_before, *rows))
+    log_report(made, target, (*ended_before, *rows))
     return made
 
 
@@ -148,7 +157,7 @@ def _walk(rows: Iterable[Any], *, oldest_last: bool) -> list[str]:
     return order
 
 
-def tell(made: StopReport, target: Any, rows: Iterable[Any]) -> None:
+def log_report(made: StopReport, target: Any, rows: Iterable[Any]) -> None:
     """The facts of a stop in the log, one event each, at the seed's levels."""
     by_id = {row.id: row for row in rows}
     for container_id in made.already_ended:

@@ -1,18 +1,138 @@
-"""Finding what lost its node or was left unsettled, and ending it."""
+"""The orphan detector: finding what lost its parent, its node or its end, and ending it (design, section 7)."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from lifecycle.domain.policy import INTERRUPTED_NODE_LOST, STOPPED_EXPIRED
-from lifecycle.store import dispatches, endings, marks, nodes, runs
+from lifecycle.domain.policy import (
+    INTERRUPTED_NODE_DOWN,
+    INTERRUPTED_NODE_LOST,
+    STOPPED_BY_USER,
+    STOPPED_EXPIRED,
+    STOPPED_ORPHAN,
+    Restarts,
+)
+from lifecycle.store import dispatches, endings, marks, nodes, orphans, runs, stops
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
-from lifecycle.trees.end import lose, settle, settle_one
+from lifecycle.trees.doorbell import Doorbell, tell
+from lifecycle.trees.end import settle, settle_one
+from lifecycle.trees.interrupt import RESTARTS, Cut, lose
 
 log = logging.getLogger("lifecycle.sweep")
 BATCH = 100  # containers ended one by one in a pass
+TREES = 1_000  # orphans marked in one transaction
+BY = "sweep"
+NODE_LOST = Cut(INTERRUPTED_NODE_LOST)
+NODE_DOWN = Cut(INTERRUPTED_NODE_DOWN, wait=0.0)  # no fault of what ran there: it costs no restart
 
 
-def sweep_nodes(database: Database) -> list[Moved]:
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did, or (dry run) would do: ids of containers."""
+
+    orphans: tuple[str, ...] = ()
+    """Attached containers whose parent had ended or was missing; what is below them went with them."""
+    by_hand: tuple[str, ...] = ()
+    """STOPPING by hand: from now on as after a stop."""
+    lost: tuple[str, ...] = ()
+    """Their node was dead."""
+    settled: tuple[str, ...] = ()
+    """Nothing held them back from ending."""
+    released: tuple[str, ...] = ()
+    """Resources whose holder had ended."""
+
+    @property
+    def found(self) -> int:
+        """How many containers and resources it mended."""
+        return sum(map(len, (self.orphans, self.by_hand, self.lost, self.settled, self.released)))
+
+
+def sweep(database: Database, doorbell: Doorbell, restarts: Restarts = RESTARTS) -> Swept:
+    """One full pass. Never takes a container for waiting, a root, or a child of an INTERRUPTED parent.
+
+    Safe at once on many nodes: each change asks again for what it was found by.
+    """
+    lost = sweep_nodes(database, restarts)
+    settled = sweep_unsettled(database) + sweep_expired(database)
+    tell(doorbell, [*lost, *settled])
+    found, by_hand = sweep_orphans(database, doorbell), sweep_by_hand(database, doorbell)
+    released = sweep_owed(database)
+    return Swept(
+        orphans=tuple(found),
+        by_hand=tuple(by_hand),
+        lost=tuple(moved.id for moved in lost),
+        settled=tuple(moved.id for moved in settled),
+        released=tuple(released),
+    )
+
+
+def preview(database: Database) -> Swept:
+    """What a sweep would find now."""
+    with database.read() as connection:
+        found, by_hand = orphans.orphans(connection, TREES), orphans.stopped_by_hand(connection, TREES)
+        lost = nodes.rows_on_silent_nodes(connection)
+        unsettled, owed = endings.unsettled(connection), orphans.owed(connection, TREES)
+    return Swept(
+        orphans=tuple(row.id for row in found),
+        by_hand=tuple(row.id for row in by_hand),
+        lost=tuple(lost),
+        settled=tuple(unsettled),
+        released=tuple(row.resource for row in owed),
+    )
+
+
+def sweep_orphans(database: Database, doorbell: Doorbell) -> list[str]:
+    """End what lost its parent, and all below it; ids of the orphans."""
+    ended: list[str] = []
+    while True:
+        with database.begin() as connection:
+            found = orphans.orphans(connection, TREES, lock=True)
+            marked = marks.mark_all(connection, found, by=BY, message=STOPPED_ORPHAN) if found else None
+        for row in found:
+            log.warning("Detected orphaned worker %s, cleaning up parent=%s", row.id, row.parent_container_id)
+        if marked is not None:
+            _follow(database, doorbell, marked, found)
+        ended += [row.id for row in found]
+        if len(found) < TREES:
+            break
+    if ended:
+        log.info("Cleaned up %d orphaned workers", len(ended))
+    return ended
+
+
+def sweep_by_hand(database: Database, doorbell: Doorbell) -> list[str]:
+    """Give a STOPPING row that a hand wrote the deadline and the rest of a stop; ids of them."""
+    with database.begin() as connection:
+        found = orphans.stopped_by_hand(connection, TREES, lock=True)
+        marked = marks.mark_all(connection, found, by="hand", message=STOPPED_BY_USER) if found else None
+    for row in found:
+        log.warning("STOPPING without a stop, stopped container=%s", row.id)
+    if marked is not None:
+        _follow(database, doorbell, marked, found)
+    return [row.id for row in found]
+
+
+def sweep_owed(database: Database) -> list[str]:
+    """Release what the holders that have ended did not; names of the resources."""
+    with database.begin() as connection:
+        released = orphans.release_owed(connection, TREES)
+    for row in released:
+        log.warning("resource released, its holder had ended resource=%s container=%s", row.resource, row.container_id)
+    return [row.resource for row in released]
+
+
+def _follow(database: Database, doorbell: Doorbell, marked: marks.Marked, found: Sequence[Any]) -> None:
+    """After a mark: the nodes are to look, those who wait for results learn what ended at once."""
+    with database.read() as connection:
+        ended = stops.ended_by(connection, marked.stop_id)
+    if len(ended) < marked.count:
+        doorbell.ring(found[0].root_id, found[0].depth)
+    tell(doorbell, [each for moved in ended for each in (moved, *settle(database, moved))])
+
+
+def sweep_nodes(database: Database, restarts: Restarts = RESTARTS) -> list[Moved]:
     """Declare nodes dead whose lease ran out, then take the rows of every dead node."""
     with database.begin() as connection:
         gone = nodes.declare_dead(connection)
@@ -22,7 +142,7 @@ def sweep_nodes(database: Database) -> list[Moved]:
         rows = nodes.rows_on_dead_nodes(connection)
     changed: list[Moved] = []
     for container_id, epoch, node in rows:
-        changed += lose(database, container_id, epoch, node=node, why=INTERRUPTED_NODE_LOST)
+        changed += lose(database, container_id, epoch, node=node, cut=NODE_LOST, restarts=restarts)
     return changed
 
 
@@ -61,12 +181,12 @@ def _expire(database: Database, container_id: str) -> Moved | None:
         return runs.look(connection, container_id)
 
 
-def leave_node(database: Database, node: str, why: str) -> list[Moved]:
-    """A node that goes in order: it is dead from now on, and the rows that still name it are taken from it."""
+def leave_node(database: Database, node: str) -> list[Moved]:
+    """A node that goes in order: it is dead from now on, and the rows that still name it go on elsewhere."""
     with database.begin() as connection:
-        nodes.retire(connection, node, why)
+        nodes.retire(connection, node, INTERRUPTED_NODE_DOWN)
         rows = nodes.rows_on_node(connection, node)
     changed: list[Moved] = []
     for container_id, epoch in rows:
-        changed += lose(database, container_id, epoch, node=node, why=why)
+        changed += lose(database, container_id, epoch, node=node, cut=NODE_DOWN)
     return changed

@@ -13,7 +13,8 @@ from lifecycle.store.clock import later, now
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import assignments, identity, metadata
 from lifecycle.store.tables import containers as table
-from lifecycle.trees import end, spawn, stop
+from lifecycle.trees import end, interrupt, recover, spawn, stop, sweep
+from lifecycle.trees.interrupt import Cut
 
 KEPT_EMPTY = sorted(set(metadata.tables) - {identity.name})
 END_OTHERS = """
@@ -38,6 +39,7 @@ class NoBroker:
 
     def __init__(self):
         self.told = []
+        self.failures = {}
 
     def ring(self, root_id, depth):
         return False
@@ -47,6 +49,9 @@ class NoBroker:
 
     def revoked(self, container_ids, reason):
         self.told += container_ids
+
+    def failed(self, container_id, reason):
+        self.failures[container_id] = reason
 
 
 @dataclass
@@ -97,9 +102,20 @@ class Grove:
     def end(self, container_id, ending=None):
         return end.end(self.database, container_id, self.get(container_id).epoch, ending or completed())
 
-    def lose(self, container_id, **how):
+    def lose(self, container_id, why="node lost", **how):
         held = self.get(container_id)
-        return end.lose(self.database, held.id, held.epoch, **{"node": held.node, "why": "node lost", **how})
+        return interrupt.lose(self.database, held.id, held.epoch, node=held.node, cut=Cut(why), **how)
+
+    def interrupt(self, container_id, why="node shut down", wait=0.0, **how):
+        """As its own execution does that is to go on."""
+        held = self.get(container_id)
+        return interrupt.interrupt(self.database, held.id, held.epoch, Cut(why, wait=wait, **how))
+
+    def sweep(self):
+        return sweep.sweep(self.database, self.doorbell)
+
+    def recover(self):
+        return recover.recover(self.database, self.doorbell)
 
     def give_up(self, container_id, why="does not stop", node=None):
         with self.database.begin() as connection:

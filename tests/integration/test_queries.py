@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from lifecycle.store import containers, dispatches, endings, marks, nodes, runs
+from lifecycle.store import containers, dispatches, endings, interrupts, marks, nodes, runs, stops
 
 ENDED = 100_000
 HISTORY = {
@@ -74,7 +74,9 @@ def claim(connection):
 
 
 def lose(connection):
-    return endings.lose(connection, "worker-2", 1, node="node-1", why="node lost")
+    return interrupts.interrupt(
+        connection, "worker-2", 1, node="node-1", why="node lost", wait=5.0, attempt="restart 1/3", restart_count=1
+    )
 
 
 def mark(connection):
@@ -94,8 +96,8 @@ HOT = {
     "rows a node leaves": (lambda on: nodes.rows_on_node(on, "node-1"), "idx_containers_live_node"),
     "rows on dead nodes": (nodes.rows_on_dead_nodes, "idx_containers_live"),
     "rows left unsettled": (endings.unsettled, "idx_containers_live"),
-    "rows of a stop": (lambda on: marks.rows_of(on, 1), "idx_transitions_stop"),
-    "rest of a stop": (lambda on: marks.unfinished(on, 1), "idx_transitions_stop"),
+    "rows of a stop": (lambda on: stops.rows_of(on, 1), "idx_transitions_stop"),
+    "rest of a stop": (lambda on: stops.unfinished(on, 1), "idx_transitions_stop"),
     "newest containers": (lambda on: containers.find(on, limit=10), "idx_containers_created"),
 }
 
@@ -120,8 +122,8 @@ def test_a_scan_would_be_seen(grove, sabotage):
 def test_a_stop_reports_fast_over_a_long_history(grove):
     """What had ended before is read through the parent's index, the newest thousand of it."""
     with grove.database.read() as connection:
-        assert len(marks.ended_below(connection, 1, "coord-123")) == 1_000
-    plans = plans_of(grove.database, lambda on: marks.ended_below(on, 1, "worker-0"))
+        assert len(stops.ended_below(connection, 1, "coord-123")) == 1_000
+    plans = plans_of(grove.database, lambda on: stops.ended_below(on, 1, "worker-0"))
     assert not any(scans(plan) for plan in plans), plans
 
 

@@ -25,7 +25,8 @@ from lifecycle.errors import (
 )
 from lifecycle.store import dispatches, endings, marks, nodes, runs
 from lifecycle.store.engine import Database
-from lifecycle.trees import dispatch, end, spawn, sweep
+from lifecycle.trees import dispatch, end, interrupt, spawn, sweep
+from lifecycle.trees.interrupt import Cut
 from tests.integration.conftest import Grove
 
 pytestmark = pytest.mark.postgres
@@ -469,7 +470,7 @@ def ended_or_superseded(grove, container_id):
 
 
 def lost_by(grove, container_id):
-    return bool(end.lose(grove.database, container_id, 1, node=grove.node, why="node lost"))
+    return bool(interrupt.lose(grove.database, container_id, 1, node=grove.node, cut=Cut("node lost")))
 
 
 # Stops of overlapping trees

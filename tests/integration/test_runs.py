@@ -8,7 +8,8 @@ from lifecycle.errors import ExecutionSuperseded
 from lifecycle.store import dispatches, endings, nodes, runs
 from lifecycle.store.clock import later, now
 from lifecycle.store.tables import containers as table
-from lifecycle.trees import end, sweep
+from lifecycle.trees import end, interrupt, sweep
+from lifecycle.trees.interrupt import Cut
 
 BY_USER = "Stopped by user"
 BY_CASCADE = "Stopped via cascade (parent container stopped)"
@@ -102,8 +103,8 @@ def test_a_stale_execution_writes_nothing(grove):
     with grove.database.begin() as connection:
         assert not runs.rest(connection, "worker-1", 1, until=0)
         assert not endings.give_up(connection, "worker-1", 1, "stuck", node=grove.node)
-        assert endings.lose(connection, "worker-1", 1, node=grove.node, why="node lost") is None
-        assert endings.lose(connection, "worker-1", 2, node="node-2", why="node lost") is None
+    for epoch, node in ((1, grove.node), (2, "node-2")):
+        assert interrupt.lose(grove.database, "worker-1", epoch, node=node, cut=Cut("node lost")) == []
     assert (grove.get("worker-1"), grove.changes("worker-1")) == before
     assert grove.held() == {"ship:1": "worker-1"}
 
@@ -473,8 +474,7 @@ def test_what_has_ended_is_not_lost(grove):
     before = grove.get("worker-1")
     grove.end("worker-1")
     ended = grove.get("worker-1")
-    with grove.database.begin() as connection:
-        assert endings.lose(connection, "worker-1", before.epoch, node=before.node, why="node lost") is None
+    assert interrupt.lose(grove.database, "worker-1", before.epoch, node=before.node, cut=Cut("node lost")) == []
     assert grove.get("worker-1") == ended
 
 

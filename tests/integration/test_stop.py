@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.errors import ContainerNotFound, StoreUnreachable
-from lifecycle.store import marks
+from lifecycle.store import stops as store_stops
 from lifecycle.store.clock import now
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import containers, stops, transitions
@@ -411,7 +411,7 @@ def test_a_caller_waits_on_though_another_stops_the_same_rows(grove, second):
 
 def is_waited_for(grove, marked):
     with grove.database.read() as connection:
-        return marks.unfinished(connection, marked.stop_id)[0] > 0
+        return store_stops.unfinished(connection, marked.stop_id)[0] > 0
 
 
 # The database fails

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lifecycle.domain.status import Status
 from lifecycle.errors import StoreUnreachable
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime import process
@@ -23,6 +24,7 @@ from lifecycle.runtime.supervisor import Supervisor
 from lifecycle.settings import Settings
 from lifecycle.store import containers, nodes, runs, schema
 from lifecycle.store.engine import Database
+from lifecycle.store.runs import Moved
 from lifecycle.trees import spawn, stop
 
 SETTINGS = Settings(heartbeat=0.05, lease=1.0, supervise_every=0.2, kill_after=0.2, signal_every=0.05)
@@ -105,6 +107,11 @@ def prefork(page, *children):
     return ChildPool(SimpleNamespace(_pool=inner, terminate_job=os.kill), page)
 
 
+def supervised(database, page, sleeper, dispatcher):
+    pool = prefork(page, sleeper.pid)
+    return Supervisor(database, page, SETTINGS, lambda: pool, dispatcher=dispatcher, may_reap=lambda: True)
+
+
 @contextmanager
 def working(thread):
     thread.start()
@@ -117,9 +124,9 @@ def test_the_supervisor_kills_and_ends_while_broker_and_results_hang(database, p
     container = claimed(database, "worker-1", sleeper.pid)
     said(page, sleeper.pid, "worker-1", container.epoch)
     dispatcher = Dispatcher(database, page, broker, SETTINGS)
-    supervisor = Supervisor(database, page, SETTINGS, lambda: prefork(page, sleeper.pid), dispatcher.revoked)
+    supervisor = supervised(database, page, sleeper, dispatcher)
     with working(dispatcher), working(supervisor):
-        dispatcher.revoked(["somebody"])  # and there it hangs
+        dispatcher.tell([Moved("somebody", Status.STOPPED, None, False, "somebody", None)])  # and there it hangs
         stop.mark(database, stop.Request(container_id="worker-1", by="test", reason=None, grace=0.0))
         eventually(lambda: sleeper.poll() is not None)
         eventually(lambda: get(database, "worker-1").status == "STOPPED")
@@ -234,7 +241,7 @@ def test_leaving_takes_nothing_from_the_next_epoch(database):
 
 def test_a_run_is_lost_only_if_it_was_not_seen_for_the_time_of_a_pass(database, page, sleeper):
     claimed(database, "worker-1", sleeper.pid)
-    supervisor = Supervisor(database, page, SETTINGS, lambda: prefork(page, sleeper.pid), lambda _ids: None)
+    supervisor = supervised(database, page, sleeper, Dispatcher(database, page, Broker(), SETTINGS))
     for _ in range(3):
         supervisor._look()
     assert get(database, "worker-1").status == "RUNNING"
