@@ -22,7 +22,7 @@ from lifecycle.errors import (
     StoreError,
     UnknownType,
 )
-from lifecycle.runtime import hooks
+from lifecycle.runtime import hooks, schedule
 from lifecycle.runtime.doorbell import CeleryDoorbell
 from lifecycle.runtime.execution import current_execution, shield
 from lifecycle.runtime.installed import lifecycle_of
@@ -57,6 +57,7 @@ class Lifecycle(Records, Upkeep):
         self.doorbell = CeleryDoorbell(self)
         app.lifecycle = self
         hooks.install(self)
+        schedule.install(self)
 
     @cached_property
     def settings(self) -> Settings:

@@ -15,6 +15,7 @@ from lifecycle.runtime import execution as executions
 from lifecycle.runtime.dispatcher import Dispatcher
 from lifecycle.runtime.lease import Lease
 from lifecycle.runtime.page import Page
+from lifecycle.runtime.passes import Passes, work_of
 from lifecycle.runtime.pool import ChildPool, Pool, ThreadPool
 from lifecycle.runtime.seat import ChildSeat, Seat, ThreadSeat
 from lifecycle.runtime.supervisor import Supervisor
@@ -46,6 +47,9 @@ class Node:
             dispatcher=self._dispatcher,
             may_reap=self._lease.may_reap,
         )
+        work = work_of(lifecycle)
+        prune = {"prune": work.pop("prune")}  # it may take hours, and nothing else is to wait for it
+        self._passes = [Passes(lifecycle.database, self.page, lifecycle.settings, some) for some in (work, prune)]
         self._pool: Pool | None = None
         self._has_left = False
 
@@ -62,6 +66,8 @@ class Node:
         self._lease.start()
         self._supervisor.start()
         self._dispatcher.start()
+        for each in self._passes:
+            each.start()
 
     def leave(self, *, at_once: bool = False) -> None:
         """The worker shuts down: claim nothing, interrupt what runs; kill it after its grace, or at once.
@@ -80,6 +86,8 @@ class Node:
         if self._has_left:
             return
         self._has_left = True
+        for each in self._passes:
+            each.stop()
         self._supervisor.stop()
         self._dispatcher.stop()
         self._lease.stop()
