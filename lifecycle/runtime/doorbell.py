@@ -122,6 +122,7 @@ def _request(container_id: str, options: Mapping[str, Any]) -> Context:
         chord=options.get("chord"),
         group=options.get("group_id"),
         group_index=options.get("group_index"),
+        chain=options.get("chain"),
         errbacks=maybe_list(options.get("link_error")),
         delivery_info={},
     )

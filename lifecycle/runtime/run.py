@@ -43,6 +43,8 @@ def run(task: "ContainerTask", args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     try:
         return _iterate(task, execution, args, kwargs)
     except ContainerInterrupted as cut:
+        if execution.can_be_cut_short:
+            _drop_connections(task)
         _interrupt(task, execution, NODE_DOWN)
         raise Ignore(str(cut)) from None
     except ContainerStopped as stop:
@@ -73,8 +75,8 @@ def _fail(task: "ContainerTask", execution: Execution, error: Exception) -> None
         _interrupt(task, execution, NODE_DOWN)
         raise Ignore(f"{execution.container.id} was interrupted") from None
     elif isinstance(error, tuple(task.restart_on)):
-        if _interrupt(task, execution, Cut(describe(error))):
-            raise Retry(exc=error) from error
+        if _interrupt(task, execution, Cut(describe(error)), instead=failed(error)):
+            raise Retry(f"restart: {describe(error)}", exc=error) from error
     else:
         _end(task, execution, failed(error))
 
@@ -88,10 +90,11 @@ def _as_cut(task: "ContainerTask", execution: Execution, retry: Retry) -> Cut:
     return Cut(why, wait=max(seconds, 0.0), attempt=attempt, message=message)
 
 
-def _interrupt(task: "ContainerTask", execution: Execution, cut: Cut) -> bool:
+def _interrupt(task: "ContainerTask", execution: Execution, cut: Cut, instead: Ending | None = None) -> bool:
     """Write that the container goes on later; True if it does, and not its restarts are spent.
 
-    One that is being stopped, or was taken over, ends instead: raises Ignore.
+    One that is being stopped ends instead: FAILED where `instead` says so, else as stopped, which raises Ignore, as
+    one that was taken over does.
     """
     execution.armed, execution.over = False, True
     lifecycle, container = task.lifecycle, execution.container
@@ -105,8 +108,10 @@ def _interrupt(task: "ContainerTask", execution: Execution, cut: Cut) -> bool:
         log.warning("interruption not written container=%s why=%s", container.id, error)
         raise Ignore(str(error)) from None
     if changed is None:
-        _end(task, execution, stopped())
-        raise Ignore(f"{container.id} was stopped")
+        _end(task, execution, instead or stopped())
+        if instead is None:
+            raise Ignore(f"{container.id} was stopped")
+        return False
     execution.ended = True
     goes_on = changed[0].status is Status.INTERRUPTED
     log.info("container interrupted container=%s why=%s goes_on=%s", container.id, cut.why, goes_on)
@@ -140,6 +145,8 @@ def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...],
         if not _count(task, execution):
             raise ContainerStopped(execution.container.id)
         execution.container = replace(execution.container, current_iteration=done)
+        if execution.cut_asked:
+            raise ContainerInterrupted(execution.container.id)
 
 
 def _end(task: "ContainerTask", execution: Execution, ending: Ending | None) -> None:

@@ -103,6 +103,11 @@ def ready() -> sa.ColumnElement[bool]:
     return sa.and_(interrupted(), c.node.is_(None), due, ~waits, ~_goes_with_its_parent())
 
 
+def is_any_ready(connection: sa.Connection) -> bool:
+    """True if an INTERRUPTED container may go on."""
+    return connection.execute(sa.select(sa.literal(1)).where(ready()).limit(1)).first() is not None
+
+
 def resume(connection: sa.Connection, limit: int) -> list[Moved]:
     """Make every container PENDING that may go on, a batch at most; a dispatcher starts it.
 

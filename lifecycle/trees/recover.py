@@ -85,7 +85,10 @@ def supersede_one(database: Database, container_id: str, epoch: int) -> tuple[li
 
 
 def resume(database: Database) -> list[Moved]:
-    """Make every container PENDING that may go on; a dispatcher starts it."""
+    """Make every container PENDING that may go on; a dispatcher starts it. Looked at first: a look takes no lock."""
+    with database.read() as connection:
+        if not interrupts.is_any_ready(connection):
+            return []
     changed: list[Moved] = []
     while True:
         with database.begin() as connection:

@@ -22,7 +22,11 @@ class Parent:
     epoch: int | None = None
     """Given by the parent's own execution: refused if the parent has moved on to a later one."""
     born_of: int | None = None
-    """The parent's epoch to be recorded, where it is not the one of now."""
+    """The parent's epoch to be recorded, where it is not the one of now.
+
+    With neither the child is of none of its executions: it goes on where one of them is cut off, since no repeated body
+    would spawn it again.
+    """
     through: str | None = None
     """A live child that publishes after its body, as a chain does: it keeps a parent open whose body is over."""
 
@@ -119,7 +123,7 @@ def _under_parent(connection: Connection, birth: Birth) -> tuple[dict[str, Any],
         raise PlayerMismatch(f"player {birth.player_id} cannot own a child of {parent.id}, of player {row.player_id}")
     place = {
         "parent_container_id": parent.id,
-        "parent_epoch": row.epoch if parent.born_of is None else parent.born_of,
+        "parent_epoch": parent.born_of if parent.epoch is None else parent.epoch,
         "root_id": row.root_id,
         "depth": row.depth + 1,
     }
