@@ -42,7 +42,7 @@ def periods(settings: Settings) -> dict[str, float]:
     return {name: getattr(settings, f"{name}_every") for name in NAMES}
 
 
-def work_of(lifecycle: "Lifecycle") -> Work:
+def work_of(lifecycle: "Lifecycle") -> dict[str, Callable[[], Found]]:
     """Each pass by its name: the call of the Lifecycle that has it."""
     return {name: getattr(lifecycle, name) for name in NAMES}
 

@@ -25,8 +25,13 @@ def install(lifecycle: "Lifecycle") -> None:
         # No other app of the process shares them, and whatever class the app gives its tasks, these are no containers.
         register = lifecycle.app.task(name=PREFIX + name, base=Task, shared=False, ignore_result=True)
         register(_body(lifecycle, name))
-    schedule = Schedule(lifecycle)
-    signals.beat_init.connect(schedule.join, weak=False)
+
+    # A function for each Lifecycle: Celery 5.5 takes the methods of two objects for the same receiver.
+    def join(sender: Any = None, **_: Any) -> None:
+        if sender is not None and sender.app is lifecycle.app:
+            _join(lifecycle, sender.scheduler)
+
+    signals.beat_init.connect(join, weak=False)
 
 
 def _body(lifecycle: "Lifecycle", name: str) -> Callable[[], int | None]:
@@ -39,31 +44,23 @@ def _body(lifecycle: "Lifecycle", name: str) -> Callable[[], int | None]:
     return run_pass
 
 
-class Schedule:
-    """The entries of one Lifecycle."""
+def _join(lifecycle: "Lifecycle", scheduler: Any) -> None:
+    """In beat, its own process or a worker's `-B`, before its first look: add what the app has no entry for."""
+    try:
+        entries = _entries(lifecycle)
+    except LifecycleError as error:
+        log.error("beat sends no passes error=%s", error)  # noqa: TRY400 - the app's own schedule goes on
+        return
+    own = lifecycle.app.conf.beat_schedule
+    scheduler.update_from_dict({name: entry for name, entry in entries.items() if name not in own})
 
-    def __init__(self, lifecycle: "Lifecycle") -> None:
-        self._lifecycle = lifecycle
 
-    def entries(self) -> dict[str, dict[str, Any]]:
-        """By name, as `beat_schedule` has them; one that waits behind busy slots for a period is outrun by the next.
+def _entries(lifecycle: "Lifecycle") -> dict[str, dict[str, Any]]:
+    """As a `beat_schedule` has them. What waits behind busy slots for a period is dropped: the next one comes.
 
-        Raises ImpossibleSettings.
-        """
-        return {
-            PREFIX + name: {"task": PREFIX + name, "schedule": every, "options": {"expires": every}}
-            for name, every in periods(self._lifecycle.settings).items()
-        }
-
-    def join(self, sender: Any = None, **_: Any) -> None:
-        """In beat, its own process or a worker's `-B`, before its first look: add what the app has no entry for."""
-        app = self._lifecycle.app
-        if sender is None or sender.app is not app:
-            return
-        try:
-            entries = self.entries()
-        except LifecycleError as error:
-            log.error("beat sends no passes error=%s", error)  # noqa: TRY400 - the app's own schedule goes on
-            return
-        own = app.conf.beat_schedule
-        sender.scheduler.update_from_dict({name: entry for name, entry in entries.items() if name not in own})
+    Raises ImpossibleSettings.
+    """
+    return {
+        PREFIX + name: {"task": PREFIX + name, "schedule": every, "options": {"expires": every}}
+        for name, every in periods(lifecycle.settings).items()
+    }
