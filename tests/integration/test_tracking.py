@@ -89,8 +89,9 @@ def test_every_level_knows_its_root_depth_and_parents_epoch(grove):
     grove.run("sub", "root")
     grove.rest("sub", seconds=-1)
     grove.claim("sub")
-    leaf = grove.spawn("leaf", "sub")
+    leaf = grove.spawn("leaf", grove.get("sub"))
     assert (leaf.root_id, leaf.depth, leaf.parent_epoch) == ("root", 2, 2)
+    assert grove.spawn("guest", "sub").parent_epoch is None, "no execution of its parent spawned it"
 
 
 def test_children_are_told_apart_by_life_and_age(grove):
