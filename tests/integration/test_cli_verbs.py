@@ -84,6 +84,9 @@ class Heard:
     def revoked(self, container_ids, reason):
         self.told.append(list(container_ids))
 
+    def failed(self, container_id, reason):
+        """Nobody waits for a result here."""
+
 
 @contextmanager
 def listening(database, seen):

@@ -3,9 +3,9 @@
 import pytest
 import sqlalchemy as sa
 
-from lifecycle.domain.ending import completed, stopped
+from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.errors import StoreError
-from lifecycle.store import containers, dispatches, logs, schema
+from lifecycle.store import containers, dispatches, logs, passes, schema
 from lifecycle.store.clock import now
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import VERSION_TABLE, identity, metadata
@@ -127,7 +127,7 @@ def rows_of(database):
 
 
 def use(grove):
-    """A life with everything in it: a tree stopped, one that was due and dispatched, one that is lost."""
+    """A life with everything in it: a tree stopped, one due and dispatched, one that failed, one lost, and a pass."""
     grove.run("coord-123", resources=("ship:1",), tags={"fleet": "haulers"}, player_id=12)
     grove.run("worker-1", "coord-123", resources=("ship:2",))
     grove.spawn("queued", "coord-123")
@@ -142,9 +142,16 @@ def use(grove):
         assert [row[0] for row in dispatches.take_due(connection, 10)] == ["due"]
     grove.claim("due")
     grove.end("due", completed(7))
+    grove.run("broken", resources=("ship:3",))
+    grove.end("broken", failed(ValueError("no such ship")))
     grove.run("lost")
     grove.lose("lost")
     grove.spawn("live")
+    swept = grove.sweep()
+    grove.recover()
+    with grove.database.begin() as connection:
+        assert passes.begin(connection, "sweep", by="test", at_most_every=300)
+        passes.done(connection, "sweep", swept.found)
 
 
 def test_a_life_in_a_schema_leaves_public_empty(connect, postgres_url):

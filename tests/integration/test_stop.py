@@ -56,7 +56,7 @@ def test_stop_already_stopped_coordinator_is_idempotent(grove, caplog):
     assert sorted(second.already_ended) == ["coord-123", "worker-1"]
     assert first.ok
     assert second.ok
-    told = [(record.name, record.levelname) for record in caplog.records if record.name != "lifecycle.end"]
+    told = [(record.name, record.levelname) for record in caplog.records if record.name != "lifecycle.interrupt"]
     assert told == [("lifecycle.sweep", "WARNING"), ("lifecycle.stop", "INFO"), ("lifecycle.stop", "INFO")]
 
 
