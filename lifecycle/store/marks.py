@@ -40,6 +40,8 @@ class Mark:
     """The depths between which the targets are."""
     is_own: bool = False
     """True if the one target is the container that the stop names."""
+    takes_strays: bool = True
+    """False where what lost its parent is a target, or will be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ def mark_all(connection: sa.Connection, found: Sequence[Any], *, by: str, messag
     named = min(found, key=lambda row: row.depth).id
     stop_id, at = stops.open_stop(connection, named, by=by, reason=message, grace=None)
     targets = c.id.in_([row.id for row in found])
-    wanted = Mark(stop_id, at, named, by, message, None, message, targets=targets, first=min(depths), last=max(depths))
-    return _mark(connection, wanted)
+    between = {"targets": targets, "first": min(depths), "last": max(depths)}
+    return _mark(connection, Mark(stop_id, at, named, by, message, None, message, **between, takes_strays=False))
 
 
 def _mark(connection: sa.Connection, wanted: Mark) -> Marked:
@@ -120,7 +122,7 @@ def _children_of(container_id: str) -> sa.ColumnElement[bool]:
 def _mark_down(connection: sa.Connection, wanted: Mark) -> dict[int, int]:
     """Rows marked at each depth, the targets' first; ends below the deepest live row."""
     counts: dict[int, int] = {}
-    strays = _strays(connection, wanted.container_id)
+    strays = _strays(connection, wanted.container_id) if wanted.takes_strays else {}
     depth = wanted.first
     while True:
         counts[depth] = _mark_depth(connection, wanted, depth)
@@ -179,7 +181,7 @@ def _mark_level(connection: sa.Connection, wanted: Mark, level: sa.ColumnElement
         "previous_status": c.status,
         "wake_at": None,
         "stop_id": wanted.stop_id,
-        "stop_by": sa.case((again, c.stop_by), else_=wanted.by),
+        "stop_by": sa.case((again, sa.func.coalesce(c.stop_by, wanted.by)), else_=wanted.by),
         "stop_reason": sa.case((again, c.stop_reason), else_=wanted.reason),
         "stop_message": sa.case((again, c.stop_message), else_=message),
         "stop_deadline": sa.case(

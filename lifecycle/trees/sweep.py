@@ -56,8 +56,10 @@ def sweep(database: Database, doorbell: Doorbell, restarts: Restarts = RESTARTS)
     """
     lost = sweep_nodes(database, restarts)
     settled = sweep_unsettled(database) + sweep_expired(database)
-    tell(doorbell, [*lost, *settled])
     found, by_hand = sweep_orphans(database, doorbell), sweep_by_hand(database, doorbell)
+    if found or by_hand:  # what waited for them alone
+        settled += sweep_unsettled(database)
+    tell(doorbell, [*lost, *settled])
     released = sweep_owed(database)
     return Swept(
         orphans=tuple(found),
@@ -76,7 +78,7 @@ def preview(database: Database) -> Swept:
         unsettled, owed = endings.unsettled(connection), orphans.owed(connection, TREES)
     return Swept(
         orphans=tuple(row.id for row in found),
-        by_hand=tuple(row.id for row in by_hand),
+        by_hand=tuple(row.id for row in by_hand if row.id not in unsettled),
         lost=tuple(lost),
         settled=tuple(unsettled),
         released=tuple(row.resource for row in owed),
@@ -124,12 +126,15 @@ def sweep_owed(database: Database) -> list[str]:
 
 
 def _follow(database: Database, doorbell: Doorbell, marked: marks.Marked, found: Sequence[Any]) -> None:
-    """After a mark: the nodes are to look, those who wait for results learn what ended at once."""
+    """After a mark: the nodes are to look, those who wait for results learn what ended at once.
+
+    Nothing is settled one by one: the mark itself ended whatever waited for none but its own.
+    """
     with database.read() as connection:
         ended = stops.ended_by(connection, marked.stop_id)
     if len(ended) < marked.count:
         doorbell.ring(found[0].root_id, found[0].depth)
-    tell(doorbell, [each for moved in ended for each in (moved, *settle(database, moved))])
+    tell(doorbell, ended)
 
 
 def sweep_nodes(database: Database, restarts: Restarts = RESTARTS) -> list[Moved]:
