@@ -1,11 +1,15 @@
 """Every transaction of the model: one call each of the store's and the trees' own functions, and what time does."""
 
 from lifecycle.domain.ending import completed, failed, stopped
-from lifecycle.errors import ContainerStopped, ExecutionSuperseded, LifecycleError
+from lifecycle.domain.policy import Restarts
+from lifecycle.errors import ContainerStopped, ExecutionSuperseded, InvalidParent
 from lifecycle.store import containers, endings, nodes, runs
-from lifecycle.trees import end, spawn, stop
+from lifecycle.trees import end, interrupt, spawn, stop
+from lifecycle.trees.interrupt import Cut
 from tests.model.memory import PAST
 
+LOST = Cut("lost")
+RESTARTS = Restarts(backoff=(0.0,))
 ENDINGS = {"return": completed(), "fail": failed("engine broke"), "stopped": stopped()}
 
 
@@ -20,7 +24,7 @@ def call(memory, name, *arguments):
     memory.doing = name
     try:
         return CALLS[name](memory, *arguments)
-    except (LifecycleError, ContainerStopped, ExecutionSuperseded) as error:
+    except (InvalidParent, ContainerStopped, ExecutionSuperseded) as error:
         return Refused(type(error).__name__)
 
 
@@ -65,7 +69,8 @@ def end_(memory, container, epoch, word):
 
 
 def lose(memory, container, epoch, node, was_killed):
-    return end.lose_one(memory.database, container, epoch, node=node, why="lost", was_killed=was_killed)
+    how = {"node": node, "cut": LOST, "restarts": RESTARTS, "was_killed": was_killed}
+    return next(iter(interrupt.lose_one(memory.database, container, epoch, **how)), None)
 
 
 def give_up(memory, container, epoch, node):

@@ -35,7 +35,7 @@ class Memory:
         self.raw.create_function("strftime", -1, strftime)
         sa.event.listen(self.database.engine, "before_cursor_execute", self._weakened, retval=True)
         self._empty = self.raw.serialize()
-        self.weak, self.weakened, self.doing = None, 0, ""
+        self.weak, self.weakened, self.doing = [], 0, ""
         self.clear()
 
     def clear(self):
@@ -62,13 +62,13 @@ class Memory:
         self._at, self._changes = number, self.raw.total_changes
 
     def weaken(self, doing, guard):
-        """Let `guard` hold for every row, in the statements of these kinds of transactions."""
+        """Let `guard` hold for every row, in the statements of these kinds of transactions; and what was weak before."""
         pattern = re.escape(guard).replace("anon_1", r"anon_\d+")
-        self.weak, self.weakened = (doing, re.compile(pattern)), 0
+        self.weak.append((doing, re.compile(pattern)))
 
     def mend(self):
         """Every guard is back; how often one was missing."""
-        missing, self.weak, self.weakened = self.weakened, None, 0
+        missing, self.weak, self.weakened = self.weakened, [], 0
         return missing
 
     def _read(self, table):
@@ -76,9 +76,10 @@ class Memory:
         return tuple(map(ROWS[table]._make, rows))
 
     def _weakened(self, _connection, _cursor, sql, parameters, _context, _many):
-        if self.weak is not None and self.doing in self.weak[0]:
-            sql, count = self.weak[1].subn(r"(\g<0> OR 1)", sql)
-            self.weakened += count
+        for doing, guard in self.weak:
+            if self.doing in doing:
+                sql, count = guard.subn(r"(\g<0> OR 1)", sql)
+                self.weakened += count
         return sql, parameters
 
 

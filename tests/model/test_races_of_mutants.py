@@ -73,12 +73,12 @@ def test_a_mark_is_a_new_statement_for_each_level(spawned_while_marked, is_mutan
     assert spawned_while_marked() == ["STOPPING", "PENDING" if is_mutant else "STOPPED"]
 
 
-def mark_at_once(connection, wanted, *, only_below):
+def mark_at_once(connection, wanted):
     """The same UPDATE, over the whole tree."""
     tree = sa.select(c.id).where(c.id == wanted.container_id).cte("tree", recursive=True)
     tree = tree.union_all(sa.select(c.id).where(c.parent_container_id == tree.c.id))
     level = sa.and_(c.id.in_(sa.select(tree.c.id)), live())
-    return [marks._mark_level(connection, wanted, level, wanted.message)]
+    return {0: marks._mark_level(connection, wanted, level, wanted.message)}
 
 
 # A claim while its row is marked
