@@ -22,7 +22,7 @@ PHASES = {  # in the order of a container's life
     "publish": ("lifecycle.runtime.launch", "_publish"),
     "claim": ("lifecycle.runtime.run", "claim"),
     "body": ("lifecycle.runtime.execution", "Execution.body"),
-    "end": ("lifecycle.runtime.run", "_end"),
+    "end": ("lifecycle.runtime.departure", "end"),
     "settle": ("lifecycle.trees.end", "settle"),
 }
 RESULT, OUTSIDE = "result", "outside"

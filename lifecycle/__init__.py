@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from lifecycle.runtime.app import get as get
     from lifecycle.runtime.app import stop as stop
     from lifecycle.runtime.app import tree as tree
-    from lifecycle.runtime.execution import checkpoint as checkpoint
-    from lifecycle.runtime.execution import current_container as current_container
-    from lifecycle.runtime.execution import shield as shield
-    from lifecycle.runtime.execution import sleep as sleep
+    from lifecycle.runtime.body import checkpoint as checkpoint
+    from lifecycle.runtime.body import current_container as current_container
+    from lifecycle.runtime.body import shield as shield
+    from lifecycle.runtime.body import sleep as sleep
     from lifecycle.runtime.task import ContainerTask as ContainerTask
 
 __version__ = "0.1.0"
@@ -56,7 +56,7 @@ _HOMES = {
         "ResourceQuarantined",
     ),
     "lifecycle.runtime.app": ("Lifecycle", "children", "find", "get", "stop", "tree"),
-    "lifecycle.runtime.execution": ("checkpoint", "current_container", "shield", "sleep"),
+    "lifecycle.runtime.body": ("checkpoint", "current_container", "shield", "sleep"),
     "lifecycle.runtime.task": ("ContainerTask",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

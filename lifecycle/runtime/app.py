@@ -23,8 +23,9 @@ from lifecycle.errors import (
     UnknownType,
 )
 from lifecycle.runtime import hooks, schedule
+from lifecycle.runtime.body import shield
 from lifecycle.runtime.doorbell import CeleryDoorbell
-from lifecycle.runtime.execution import current_execution, shield
+from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.installed import lifecycle_of
 from lifecycle.runtime.launch import relaunch
 from lifecycle.runtime.logs import ContainerLogs

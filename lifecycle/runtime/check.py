@@ -16,7 +16,7 @@ from lifecycle.domain.facts import Answer, Facts, Heard, Own, Recorded
 from lifecycle.errors import LifecycleError
 from lifecycle.runtime.passes import periods
 from lifecycle.store import checks, schema
-from lifecycle.store.engine import shown
+from lifecycle.store.url import shown
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle

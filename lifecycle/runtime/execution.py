@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from lifecycle.domain.container import Container
-from lifecycle.domain.ending import as_state
 from lifecycle.errors import ContainerInterrupted, ContainerStopped, CutShort, InvalidArgument
 from lifecycle.runtime.page import Page
 from lifecycle.store.engine import Connection, is_open
@@ -240,42 +239,3 @@ def _on_stop_signal(_signal: int, _frame: Any) -> None:
     execution = _holder.execution
     if execution is not None:
         execution.meet_stop()
-
-
-def current_container() -> Container | None:
-    """The container whose body is running here, as it was claimed; None outside of one."""
-    execution = _holder.execution
-    return execution.container if execution is not None and not execution.over else None
-
-
-def checkpoint(**state: Any) -> None:
-    """Raise here if this container is being stopped (ContainerStopped) or its node shuts down (ContainerInterrupted).
-
-    Outside of a container do nothing.
-
-    With `state` it is first added to what the container knows when it runs again: `current_container().state`.
-    On threads, gevent and solo pools a stop meets a body only here and in `sleep()`.
-    Raises InvalidArgument for a state that is not JSON, ExecutionSuperseded where another execution took over.
-    """
-    if _holder.execution is not None:
-        if state:
-            _holder.execution.keep(as_state(state))
-        _holder.execution.meet_stop()
-
-
-def sleep(seconds: float) -> None:
-    """Wait `seconds`, keeping the slot; a stop ends the wait with ContainerStopped, a shutdown as `checkpoint`."""
-    if _holder.execution is None:
-        time.sleep(seconds)
-    else:
-        _holder.execution.sleep(seconds)
-
-
-@contextmanager
-def shield() -> Iterator[None]:
-    """Let no stop or interrupt be raised inside the block, but at its end. The kill at the deadline is not deferred."""
-    if _holder.execution is None:
-        yield
-    else:
-        with _holder.execution.shielded():
-            yield

@@ -11,18 +11,15 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import (
-    ArgumentError,
     DBAPIError,
     IntegrityError,
     InvalidatePoolError,
-    NoSuchModuleError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lifecycle.errors import (
     CorruptRow,
-    ImpossibleSettings,
     InvalidArgument,
     SchemaMissing,
     StoreError,
@@ -30,6 +27,7 @@ from lifecycle.errors import (
 )
 from lifecycle.store.forks import close_at_fork, no_fork
 from lifecycle.store.tables import identity
+from lifecycle.store.url import parse_url, shown
 
 Connection = sa.Connection
 Around = Callable[[], AbstractContextManager[None]]
@@ -197,30 +195,6 @@ class Database:
 
 CONFLICTS = {"LockNotAvailable", "DeadlockDetected", "SerializationFailure"}
 MISSING = {"UndefinedTable", "UndefinedColumn", "InvalidSchemaName"}
-
-
-def parse_url(url: str) -> sa.URL:
-    """Read a database URL; `postgres://` and `postgresql://` mean psycopg2, explicit drivers are kept.
-
-    Raises ImpossibleSettings without repeating the URL: it may hold a password.
-    """
-    try:
-        parsed = sa.make_url(url)
-        backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise ImpossibleSettings(
-            "lifecycle_database_url is not a database URL; give postgresql://user:password@host/name or sqlite:///file"
-        ) from error
-    if backend == "postgres" or parsed.drivername == "postgresql":
-        return parsed.set(drivername="postgresql+psycopg2")
-    if backend not in {"sqlite", "postgresql"}:
-        raise ImpossibleSettings(f"lifecycle_database_url names {backend!r}; PostgreSQL and SQLite are supported")
-    return parsed
-
-
-def shown(url: sa.URL) -> str:
-    """A URL for people: without its password and its query, which may hold another."""
-    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _ping_when_idle(engine: sa.Engine) -> None:

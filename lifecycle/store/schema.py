@@ -8,8 +8,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from lifecycle.errors import SchemaMissing, StoreError
-from lifecycle.store.engine import Database, shown
+from lifecycle.store.engine import Database
 from lifecycle.store.tables import VERSION_TABLE, metadata
+from lifecycle.store.url import shown
 
 MIGRATE = "run: celery -A <app> container migrate"
 LOCK = 0x6C696665  # "life", among PostgreSQL's advisory locks
