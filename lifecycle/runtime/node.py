@@ -77,6 +77,10 @@ class Node:
         self.page.leave()
         self._supervisor.leave(at_once=at_once)
 
+    def overran(self, container_id: str, seconds: float) -> None:
+        """Celery kills this execution at its hard time limit."""
+        self._supervisor.overran(container_id, seconds)
+
     def kill_all(self) -> None:
         """Kill what runs here."""
         self._supervisor.kill_all()

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import Terminated, WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
@@ -17,15 +17,25 @@ class ContainerRequest(Request):
     """A lost process is no failure of the task: the supervisor says on the row what becomes of it."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """As Celery's, but a lost process stores no FAILURE: the container may run again."""
+        """As Celery's, but a lost process stores no FAILURE, and a killed one no REVOKED: the container may run again.
+
+        Of one that was stopped its row tells, by whoever ends it.
+        """
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
-        if not isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt):
+        if not isinstance(error, WorkerLostError | Terminated | SystemExit | KeyboardInterrupt):
             return super().on_failure(exc_info, send_failed_event, return_ok)
         state.task_ready(self)
         log.warning("process of an execution lost container=%s error=%s", self.id, error)
         return self.acknowledge()
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """As Celery's; and a hard limit is no loss: the container fails, and is not started again."""
+        node = node_of(self.app)
+        if node is not None and not soft:
+            node.overran(self.id, timeout)
+        super().on_timeout(soft, timeout)
 
     def cancel(self, pool: Any, signal: Any = None, **_: Any) -> None:
         """A cold shutdown: the supervisor kills what runs and interrupts its row; Celery would say RETRY for ever."""

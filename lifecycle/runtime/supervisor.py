@@ -56,6 +56,7 @@ class Supervisor:
         os.set_blocking(self._listen, False)
         self._pidfds: dict[int, int] = {}
         self._told_of: set[int] = set()  # pidfds that woke us once: a dead child stays listed until the pool reaps it
+        self._overran: dict[str, Cut] = {}
         self._not_run: dict[Key, float] = {}  # since when a look has not seen the run
         self._stopper = Stopper(database, page, settings, on_given_up=self._settle)
         self._outage = Outage(log, page, "supervisor cannot look", "supervisor looks again")
@@ -82,6 +83,10 @@ class Supervisor:
         """The node shuts down: interrupt what runs here, and kill it after its grace, or at once."""
         self._stopper.leave(at_once=at_once)
         self.look_now()
+
+    def overran(self, container_id: str, seconds: float) -> None:
+        """Celery is about to kill this execution at its hard time limit: it is to fail, and not to go on."""
+        self._overran[container_id] = Cut(f"TimeLimitExceeded: {seconds:g} s", is_final=True)
 
     def kill_all(self) -> None:
         """Kill whatever runs here: its containers belong to others."""
@@ -174,7 +179,7 @@ class Supervisor:
             row.id,
             row.epoch,
             node=self._page.node,
-            cut=NODE_DOWN if self._stopper.is_leaving else PROCESS_LOST,
+            cut=self._overran.pop(row.id, NODE_DOWN if self._stopper.is_leaving else PROCESS_LOST),
             restarts=self._settings.restarts,
             was_killed=self._stopper.was_killed(key),
         )

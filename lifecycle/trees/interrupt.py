@@ -28,6 +28,8 @@ class Cut:
     """What it waits for, where that is no restart: "retry 1/5"."""
     message: dict[str, Any] | None = None
     """The message that starts it again, where that is another one."""
+    is_final: bool = False
+    """True if it does not go on whatever restarts it has, and Celery has said so itself."""
 
 
 def interrupt(
@@ -93,13 +95,16 @@ def lose_one(
 
 def _cut_off(connection: Connection, held: Any, cut: Cut, restarts: Restarts) -> list[Moved]:
     """INTERRUPTED, as long as there are restarts left."""
+    if cut.is_final:
+        return _fail(connection, held, cut.why, lost=None)
     if cut.wait is not None:
         how: dict[str, Any] = {"wait": cut.wait, "attempt": cut.attempt}
     else:
         count, allowed, healthy_for = interrupts.budget(connection, held.id)
         used = restarts.used(count, healthy_for)
         if used >= allowed:
-            return _fail(connection, held, f"{cut.why}, after {allowed} restarts" if allowed else cut.why)
+            why = f"{cut.why}, after {allowed} restarts" if allowed else cut.why
+            return _fail(connection, held, why, lost=why)
         how = {"wait": restarts.wait(used), "attempt": f"restart {used + 1}/{allowed}", "restart_count": used + 1}
     how |= {"node": held.node, "why": cut.why, "message": cut.message}
     moved = interrupts.interrupt(connection, held.id, held.epoch, **how)
@@ -108,11 +113,11 @@ def _cut_off(connection: Connection, held: Any, cut: Cut, restarts: Restarts) ->
     return [moved]
 
 
-def _fail(connection: Connection, held: Any, why: str) -> list[Moved]:
-    """No restart is left: as if its body had failed, with all that goes with it."""
+def _fail(connection: Connection, held: Any, why: str, *, lost: str | None) -> list[Moved]:
+    """It does not go on: as if its body had failed, with all that goes with it."""
     ending = failed(why)
     gone = mark_with(connection, held.id, held.status, ending)
     moved = endings.end(connection, held.id, held.epoch, ending)
     if moved is None:
         raise ExecutionSuperseded(f"{held.id} epoch {held.epoch} is not the one that runs")
-    return [replace(moved, lost=why), *gone]
+    return [replace(moved, lost=lost), *gone]

@@ -7,6 +7,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from celery.exceptions import TimeLimitExceeded
 
 from lifecycle.store import containers as store
 from lifecycle.store.engine import Database
@@ -340,3 +341,14 @@ def writes(database):
             return True
     except Exception:  # noqa: BLE001 - whatever it is, the child has to leave by _exit
         return False
+
+
+def test_a_hard_time_limit_fails_the_container_at_once(scene):
+    plan = scene.plan("worker-1")
+    plan["options"] |= {"time_limit": 1, "resources": ["ship:1"]}
+    scene.start(plan)
+    row = scene.ended("worker-1")
+    assert (row.status, row.exit_code, row.exit_message) == ("FAILED", 1, "TimeLimitExceeded: 1 s")
+    assert (row.epoch, row.restart_count, scene.lifecycle.holdings(row.id)) == (1, 0, [])
+    with pytest.raises(TimeLimitExceeded):
+        scene.world.app.AsyncResult(row.id).get(timeout=10)
