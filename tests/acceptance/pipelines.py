@@ -4,6 +4,7 @@ Its bodies write down what really happens, line by line, into a file that the li
 a row that says STOPPED is a lie if a tick of that container came later.
 """
 
+import ctypes
 import json
 import logging
 import os
@@ -17,17 +18,19 @@ import sqlalchemy as sa
 from celery import Celery, signals
 
 from lifecycle import ContainerTask, Lifecycle, checkpoint, current_container, finish, later, shield, sleep
-from lifecycle.errors import ContainerStopped, WaitRefused
+from lifecycle.errors import ContainerStopped, CutShort, WaitRefused
 
 app = Celery("pipelines", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 app.conf.update(worker_hijack_root_logger=True, broker_connection_retry_on_startup=True)
 if "PIPELINES_SOCKET_TIMEOUT" in os.environ:
     app.conf.broker_transport_options = {"socket_timeout": float(os.environ["PIPELINES_SOCKET_TIMEOUT"])}
+app.conf.update(json.loads(os.environ.get("PIPELINES_CONF", "{}")))
 lifecycle = Lifecycle(app)
 truth = os.open(os.environ["PIPELINES_TRUTH"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 log = logging.getLogger("pipelines")
 left = []  # connections that a body forgot
 PAUSE = 0.05  # seconds between two ticks
+DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG: Celery asks for a SIGKILL
 
 
 def container_task(name, **options):
@@ -397,3 +400,104 @@ def untidy(child, keeps_state):
     if keeps_state:
         checkpoint(page=1)
     return "over"
+
+
+@container_task("MOORED")
+def moored(then="raise", seconds=0.0):
+    """Says what cut it short, cleans up for a time, and does what it was told; run again, it is done at once."""
+    here = current_container()
+    if here.epoch > 1:
+        note("again", state=here.state)
+        return "again"
+    try:
+        tick()
+    except CutShort as cut:
+        note("cut", by=type(cut).__name__)
+        if then == "raise":
+            raise
+    finally:
+        tick(seconds)
+        note("end")
+    answers = {"later": lambda: later(0, port="north"), "finish": lambda: finish("enough", result="half")}
+    return answers[then]() if then in answers else "early"
+
+
+@container_task("PATIENT")
+def patient():
+    """Looks, as a body on threads must; run again, it is done at once."""
+    if current_container().epoch > 1:
+        note("again")
+        return "again"
+    try:
+        while True:
+            note("tick")
+            sleep(0.2)
+    except CutShort as cut:
+        note("cut", by=type(cut).__name__)
+        raise
+
+
+@container_task("ADMIRAL")
+def admiral(count, queue_below, seconds=3600.0):
+    """Each of its runs has children of its own."""
+    below = [worker.spawn([seconds], queue=queue_below).id for _ in range(count)]
+    note("spawned", below=below)
+    tick(seconds)
+
+
+@container_task("MUSTERING")
+def mustering(queues, seconds=3600.0):
+    """Each of its runs has a worker of its own on each of these queues, named after the run."""
+    here = current_container()
+    for n, queue in enumerate(queues):
+        worker.spawn(queue=queue, container_id=f"worker-{here.epoch}-{n}.{here.id.rpartition('.')[2]}")
+    tick(seconds)
+
+
+def poison():
+    """Kills its process, every time."""
+    note("tick")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+container_task("POISON")(poison)
+container_task("POISON_ONCE", max_restarts=0)(poison)
+
+
+@container_task("HUNGRY")
+def hungry(gate, megabytes):
+    """Eats memory once the gate is open; run again, it has had enough."""
+    if current_container().epoch > 1:
+        note("tick")
+        return "fed"
+    tick(until=gate)
+    eaten = [b"." * 2**20 for _ in range(megabytes)]
+    note("survived")
+    return len(eaten)
+
+
+STALE = {
+    "checkpoint": lambda: checkpoint(by="a stale run"),
+    "spawn": lambda: worker.spawn().id,
+    "later": lambda: later(0, by="a stale run"),
+    "finish": lambda: finish("by a stale run"),
+    "return": lambda: "by a stale run",
+    "fail": lambda: 1 / 0,
+}
+
+
+@container_task("UNFENCED", bind=True)
+def unfenced(self, how, gate, until, said):
+    """Its first run outlives its node and its lease; what it meets then is told in a file."""
+    if current_container().epoch > 1:
+        return tick(until=until)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(DIES_WITH_PARENT, 0)
+    note("tick")
+    while not Path(gate).exists():
+        time.sleep(PAUSE)
+    try:
+        return self.retry(countdown=0) if how == "retry" else STALE[how]()
+    except BaseException as raised:
+        Path(said).write_text(type(raised).__name__)
+        raise

@@ -133,13 +133,16 @@ class World:
 class Node:
     """One `celery worker`, ended by its pid."""
 
-    def __init__(self, world, name, *, pool="prefork", slots=4, queues="celery", env=None):
+    def __init__(self, world, name, *, pool="prefork", slots=4, queues="celery", env=None, script=False):
         self.world, self.name, self.slots = world, name, slots
         self.log = world.folder / f"{name}-{secrets.token_hex(2)}.log"
         words = ["worker", "-P", pool, "-c", slots, "-Q", queues, "-n", f"{name}@%h", "-l", "INFO"]
+        command = world.celery(*words, "--without-gossip", "--without-mingle")
+        if script:  # only so can Celery start itself again
+            command[1:3] = [str(Path(sys.executable).with_name("celery"))]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                world.celery(*words, "--without-gossip", "--without-mingle"),
+                command,
                 cwd=HERE,
                 env={**world.env, **(env or {})},
                 stdout=log,
