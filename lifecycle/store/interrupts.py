@@ -64,16 +64,21 @@ def _goes_with_its_parent() -> sa.ColumnElement[bool]:
     return sa.and_(c.detached == sa.false(), sa.exists(sa.select(sa.literal(1)).where(cut_off).correlate(containers)))
 
 
+def _has_left() -> sa.ColumnElement[bool]:
+    """INTERRUPTED rows whose cut-off execution has left children that nobody stops yet."""
+    left = sa.select(sa.literal(1)).where(_of_its_epoch(), child.c.status != Status.STOPPING.value)
+    return sa.and_(interrupted(), sa.exists(left.correlate(containers)))
+
+
 def superseding(connection: sa.Connection, limit: int) -> list[tuple[str, int]]:
     """INTERRUPTED containers (id, epoch) whose cut-off execution has left children that nobody stops yet."""
-    left = sa.select(sa.literal(1)).where(_of_its_epoch(), child.c.status != Status.STOPPING.value)
-    query = sa.select(c.id, c.epoch).where(interrupted(), sa.exists(left.correlate(containers)))
-    return [(row.id, row.epoch) for row in connection.execute(query.order_by(c.depth, c.id).limit(limit))]
+    query = sa.select(c.id, c.epoch).where(_has_left()).order_by(c.depth, c.id).limit(limit)
+    return [(row.id, row.epoch) for row in connection.execute(query)]
 
 
-def is_cut_off(connection: sa.Connection, container_id: str, epoch: int) -> bool:
-    """True if it is INTERRUPTED and of this epoch. Who decides on it holds the row's `lock`."""
-    mine = sa.select(sa.literal(1)).where(c.id == container_id, c.epoch == epoch, interrupted())
+def is_superseding(connection: sa.Connection, container_id: str, epoch: int) -> bool:
+    """True if `superseding` names it, of this epoch, now. Who decides on it holds the row's `lock`."""
+    mine = sa.select(sa.literal(1)).where(c.id == container_id, c.epoch == epoch, _has_left())
     return connection.execute(mine).first() is not None
 
 

@@ -9,7 +9,7 @@ from lifecycle.store import interrupts, runs
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees.doorbell import Doorbell, tell
-from lifecycle.trees.end import about, settle
+from lifecycle.trees.end import about
 from lifecycle.trees.interrupt import RESTARTS
 from lifecycle.trees.sweep import sweep_nodes
 
@@ -65,16 +65,15 @@ def supersede(database: Database) -> tuple[list[str], list[Moved]]:
     for container_id, epoch in found:
         asked, ended = supersede_one(database, container_id, epoch)
         marked += asked
-        for moved in ended:
-            changed += [moved, *settle(database, moved)]
+        changed += ended
     return marked, changed
 
 
 def supersede_one(database: Database, container_id: str, epoch: int) -> tuple[list[str], list[Moved]]:
-    """Stop the children of one cut-off execution, in one transaction."""
+    """Stop the children of one cut-off execution, in one transaction. It settles whatever waits for them below."""
     with database.begin() as connection:
         runs.lock(connection, container_id)
-        if not interrupts.is_cut_off(connection, container_id, epoch):
+        if not interrupts.is_superseding(connection, container_id, epoch):
             return [], []
         skipped = interrupts.left_interrupted(connection, container_id, epoch)
         superseded = interrupts.supersede(connection, container_id, epoch)
