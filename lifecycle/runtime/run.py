@@ -71,7 +71,7 @@ def _fail(task: "ContainerTask", execution: Execution, error: Exception) -> None
 def _as_cut(task: "ContainerTask", execution: Execution, retry: Retry) -> Cut:
     """`self.retry()`: its own message, count and time; it costs no restart."""
     message, seconds = execution.retry or (None, 0.0)
-    limit = task.max_retries if task.override_max_retries is None else task.override_max_retries
+    limit = task.max_retries
     attempt = f"retry {task.request.retries + 1}/{'∞' if limit is None else limit}"
     why = "retry" if retry.exc is None else describe(retry.exc)
     return Cut(why, wait=max(seconds, 0.0), attempt=attempt, message=message)

@@ -264,10 +264,10 @@ def test_a_paused_node_is_fenced_and_joins_anew(nervous_scene):
 def test_a_node_that_leaves_in_order_says_so(nervous_scene):
     scene = nervous_scene
     node = scene.world.start("leaving", queues="leaving", slots=1)
-    scene.start(scene.plan("worker-1", seconds=1.0, queue="leaving"))
+    scene.start(scene.plan("worker-1", queue="leaving"))
     eventually("at work", lambda: scene.ticks("worker-1"))
     node.end()
-    assert scene.status("worker-1") == "COMPLETED"
+    assert scene.status("worker-1") in {"INTERRUPTED", "PENDING"}
     assert node.pid not in [row.pid for row in scene.world.living_nodes()]
 
 
