@@ -15,16 +15,18 @@ import sqlalchemy as sa
 
 from job.servers import Valkey
 from lifecycle.runtime.check import examine
-from lifecycle.store import schema
+from lifecycle.store import passes, schema
+from lifecycle.store.clock import later
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import nodes
+from lifecycle.store.tables import passes as table
 from lifecycle.trees.spawn import Birth, spawn
 from tests.acceptance.world import Node, World, die_with_tests, eventually, migrate
 
 pytestmark = pytest.mark.acceptance
 
 ALL = ["settings", "database", "schema", "broker", "clock", "nodes", "identity", "versions", "types", "queues", "pools"]
-ALL += ["prefetch", "acks_late"]
+ALL += ["passes", "prefetch", "acks_late"]
 FAKE_CLOCK = "import time; real = time.time; time.time = lambda: real() - 60"
 GREEDY = """
 from lifecycle.runtime import hooks
@@ -92,7 +94,7 @@ def test_all_is_well(world):
     assert (ran.returncode, ran.stderr) == (0, "")
     *lines, total = ran.stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [["ok", name] for name in ALL]
-    assert total == "13 ok"
+    assert total == "14 ok"
 
 
 def test_a_node_that_hangs(world):
@@ -116,6 +118,7 @@ def test_a_solo_node_at_work_is_no_failure(world):
         found = world.check()["nodes"]
         assert found == ("warn", f"{node.row.id} does not answer: on solo it cannot while it runs a task")
         node.kill()
+        world.lifecycle.stop(body.id, wait=False)  # nobody is to go on with it
 
 
 def test_a_node_that_was_declared_dead(world):
@@ -241,6 +244,21 @@ def test_a_node_that_fetches_more_than_it_can_run(world, tmp_path):
     with world.node("greedy", env=customized(tmp_path, GREEDY)):
         said = "fetches 4 a slot before it can run them: set worker_disable_prefetch = True"
         eventually("it is found", lambda: world.finds("prefetch", "warn", "greedy@", said))
+
+
+def test_a_pass_that_nobody_runs(new_checked, valkey):
+    world = new_checked()
+    assert world.finds("passes", "ok", "sweep not yet, recover not yet, prune not yet")
+    with world.lifecycle.database.begin() as connection:
+        passes.begin(connection, "sweep", by="gone", at_most_every=0)
+        passes.done(connection, "sweep", 0)
+    assert world.finds("passes", "ok", "sweep ", " s ago, recover not yet")
+    with world.lifecycle.database.begin() as connection:
+        connection.execute(table.update().values(begun_at=later(table.c.begun_at, -47 * 60)))
+    found = world.check()["passes"]
+    assert found == ("warn", "sweep: last run 47 min ago, not every 5 min: start a node, or beat")
+    world.start(slots=1)
+    eventually("a node runs it", lambda: world.finds("passes", "ok", "sweep ", "recover ", "prune ", " s ago"))
 
 
 def test_no_node_and_then_a_lost_one(new_checked, valkey):
