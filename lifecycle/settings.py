@@ -24,6 +24,7 @@ POSITIVE = (
 )
 NATURAL = ("grace", "kill_after", "log_fold", "lease_margin", "healthy_after")
 COUNTS = {"max_restarts": 0, "quarantine_after": 1}  # and the least of each
+LONGEST = 1e9  # seconds: about thirty years, more is a mistake
 STEPS = ("restart_backoff", "quarantine_backoff")
 
 
@@ -97,8 +98,8 @@ class Settings:
                 wrong.append(f"{PREFIX}{name} must be a whole number from {least}, not {count}")
         for name in STEPS:
             steps = getattr(self, name)
-            if not steps or not all(math.isfinite(step) and step >= 0 for step in steps):
-                wrong.append(f"{PREFIX}{name} must be seconds from 0, as 5,30,120, not {_listed(steps)!r}")
+            if not steps or not all(0 <= step <= LONGEST for step in steps):
+                wrong.append(f"{PREFIX}{name} must be seconds from 0 to {LONGEST:,.0f}, as 5,30,120, not {_listed(steps)!r}")
         if 2 * self.heartbeat > self.lease - self.lease_margin:
             wrong.append(
                 f"two heartbeats of {self.heartbeat} s do not fit in a lease of {self.lease} s less its margin of "

@@ -88,8 +88,8 @@ class ContainerTask(Task):
         parent. grace: seconds. parent_container_id: another parent than the running container.
         connection: SQLAlchemy's, to this database; the row is part of its transaction, and a node publishes the message
         after the commit. Until then a stop of the parent waits.
-        Raises InvalidParent, PlayerMismatch, ContainerExists, ResourceHeld or InvalidArgument, and nothing is
-        recorded then; ContainerStopped if the running container is being stopped.
+        Raises InvalidParent, PlayerMismatch, ContainerExists, ResourceHeld, ResourceQuarantined or InvalidArgument, and
+        nothing is recorded then; ContainerStopped if the running container is being stopped.
         """
         wish = Wish(
             player_id=player_id,

@@ -13,7 +13,7 @@ from lifecycle.errors import InvalidArgument, ResourceHeld, ResourceQuarantined
 from lifecycle.store import endings, quarantines, runs
 from lifecycle.store.clock import later, now
 from lifecycle.store.tables import quarantines as table
-from lifecycle.trees import spawn
+from lifecycle.trees import end, spawn
 from lifecycle.trees.release import Request, release
 from tests.integration.test_cli_verbs import Commands, listening, make_app, url_of
 from tests.integration.test_races import beside
@@ -403,3 +403,18 @@ def test_the_settings_of_the_app_are_the_policy(grove):
             work.spawn(resources=[SHIP], connection=connection)
     move_back(grove, MINUTE)
     celery.lines("start", "WORK", "--resource", SHIP)
+
+
+def test_a_failed_parent_that_a_stop_ends_counts_too(grove):
+    """Its last child has ended, but nobody has settled it yet: the mark of a stop does."""
+    for attempt in range(3):
+        parent, child = f"coord-{attempt}", f"worker-{attempt}"
+        grove.run(parent, resources=("ship:1",))
+        grove.run(child, grove.get(parent))
+        grove.end(parent, failed(ValueError("engine broke")))
+        row = grove.get(child)
+        end.end_own(grove.database, row.id, row.epoch, stopped())
+        grove.mark(parent)
+        assert grove.status(parent) == "FAILED"
+    with pytest.raises(ResourceQuarantined):
+        grove.spawn("fourth", resources=("ship:1",))
