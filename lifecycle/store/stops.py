@@ -12,7 +12,8 @@ from lifecycle.store.runs import MOVED, Moved, moved
 from lifecycle.store.tables import containers, live, stops
 
 c = containers.c
-ROW = (c.id, c.parent_container_id, c.status, c.stop_error, c.player_id, c.root_id, c.created_at)
+ABOUT = (c.id, c.parent_container_id, c.player_id, c.root_id)  # no more, where there may be a thousand
+ROW = (*ABOUT, c.status, c.stop_error, c.created_at)
 
 
 def open_stop(
@@ -66,14 +67,29 @@ def unfinished(connection: sa.Connection, stop_id: int) -> tuple[int, float]:
 def ended_below(connection: sa.Connection, stop_id: int, container_id: str, limit: int = 1_000) -> list[Any]:
     """Attached containers of the tree that had ended before the stop; at most `limit`, a level a statement."""
     ended = sa.and_(sa.not_(live()), c.id.not_in(transitions.asked_by(stop_id)))
-    found = list(connection.execute(sa.select(*ROW).where(c.id == container_id, ended)).all())
-    target = sa.select(sa.literal(container_id))
-    under: Any = c.parent_container_id.in_(sa.union(transitions.asked_by(stop_id), target))
-    while len(found) < limit:
-        level = sa.select(*ROW).where(under, ended, c.detached == sa.false()).limit(limit - len(found))
-        rows = connection.execute(level).all()
-        if not rows:
-            break
+    found = list(connection.execute(sa.select(*ABOUT).where(c.id == container_id, ended)).all())
+    below = sa.and_(ended, c.detached == sa.false())
+    query = _below_asked(connection, stop_id, container_id, below, limit - len(found))
+    while len(found) < limit and (rows := connection.execute(query).all()):
         found += rows
-        under = c.parent_container_id.in_([row.id for row in rows])
+        above = c.parent_container_id.in_([row.id for row in rows])
+        query = sa.select(*ABOUT).where(above, below).limit(limit - len(found))
     return found
+
+
+def _below_asked(
+    connection: sa.Connection, stop_id: int, container_id: str, which: sa.ColumnElement[bool], limit: int
+) -> sa.Select[Any]:
+    """Children of what a stop asked, and of its target.
+
+    PostgreSQL takes each parent to have as many children as one on average: where a single parent has most of them, it
+    reads the whole table. It cannot if it is to go parent by parent, in the order of their index.
+    """
+    target: sa.Select[Any] = sa.select(sa.literal(container_id))
+    asked = sa.union(transitions.asked_by(stop_id), target)
+    if connection.dialect.name != "postgresql":
+        return sa.select(*ABOUT).where(c.parent_container_id.in_(asked), which).limit(limit)
+    above = asked.subquery("above")
+    children = sa.select(*ABOUT).where(c.parent_container_id == above.c.container_id, which)
+    children = children.order_by(c.parent_container_id, c.player_id).limit(limit)
+    return sa.select(children.lateral("below")).select_from(above).limit(limit)

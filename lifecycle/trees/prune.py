@@ -118,11 +118,12 @@ class _Shears:
             begun = time.monotonic()
             with self.database.begin(impatient=True) as connection:
                 gone = step(connection)
+            took = time.monotonic() - begun
             if gone is None:
                 return total
             total += gone
             self.told(gone)
-            time.sleep(time.monotonic() - begun)
+            time.sleep(took)
 
 
 class _Way:
