@@ -26,7 +26,7 @@ def recover_containers(lifecycle: Lifecycle, *, dry_run: bool, as_json: bool) ->
     """
     recovered = lifecycle.recover(dry_run=dry_run)
     if as_json:
-        click.echo(json.dumps(as_dict(recovered), indent=2))
+        click.echo(json.dumps({**as_dict(recovered), "dry_run": dry_run}, indent=2))
         return
     for name, what in (("lost", "its node was dead"), ("superseded", "stopped"), ("resumed", "goes on")):
         for container_id in getattr(recovered, name):

@@ -32,7 +32,7 @@ def sweep_containers(lifecycle: Lifecycle, *, dry_run: bool, as_json: bool) -> N
     """
     swept = lifecycle.sweep(dry_run=dry_run)
     if as_json:
-        click.echo(json.dumps(asdict(swept), indent=2))
+        click.echo(json.dumps({**asdict(swept), "dry_run": dry_run}, indent=2))
         return
     for line in lines(swept):
         click.echo(line)
