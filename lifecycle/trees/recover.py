@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.domain.policy import Restarts
-from lifecycle.store import interrupts, runs
+from lifecycle.store import interrupts, nodes, runs
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees.doorbell import Doorbell, tell
@@ -51,9 +51,10 @@ def recover(database: Database, doorbell: Doorbell, restarts: Restarts = RESTART
 
 
 def preview(database: Database) -> Recovered:
-    """What a recovery has to do with: every INTERRUPTED container, the next first."""
+    """What a recovery has to do with: what dead nodes ran, and every INTERRUPTED container, the next first."""
     with database.read() as connection:
-        return Recovered(waiting=tuple(interrupts.waiting(connection)))
+        lost, waiting = nodes.rows_on_silent_nodes(connection), interrupts.waiting(connection)
+    return Recovered(lost=tuple(lost), waiting=tuple(waiting))
 
 
 def supersede(database: Database) -> tuple[list[str], list[Moved]]:
