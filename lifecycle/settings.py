@@ -99,7 +99,8 @@ class Settings:
         for name in STEPS:
             steps = getattr(self, name)
             if not steps or not all(0 <= step <= LONGEST for step in steps):
-                wrong.append(f"{PREFIX}{name} must be seconds from 0 to {LONGEST:,.0f}, as 5,30,120, not {_listed(steps)!r}")
+                said = f"seconds from 0 to {LONGEST:,.0f}, as 5,30,120"
+                wrong.append(f"{PREFIX}{name} must be {said}, not {_listed(steps)!r}")
         if 2 * self.heartbeat > self.lease - self.lease_margin:
             wrong.append(
                 f"two heartbeats of {self.heartbeat} s do not fit in a lease of {self.lease} s less its margin of "
