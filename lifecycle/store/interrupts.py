@@ -85,7 +85,8 @@ def is_superseding(connection: sa.Connection, container_id: str, epoch: int) -> 
 def left_interrupted(connection: sa.Connection, container_id: str, epoch: int) -> list[str]:
     """Its children of that epoch that are INTERRUPTED themselves: they do not go on, their parent does."""
     its = sa.and_(c.parent_container_id == container_id, c.parent_epoch == epoch, c.detached == sa.false())
-    return list(connection.execute(sa.select(c.id).where(interrupted(), its).order_by(c.id)).scalars())
+    query = sa.select(c.id).where(live(), interrupted(), its)  # said as live too, or SQLite reads all that have ended
+    return list(connection.execute(query.order_by(c.id)).scalars())
 
 
 def supersede(connection: sa.Connection, container_id: str, epoch: int) -> tuple[list[str], list[Moved]]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from lifecycle.store import containers, dispatches, endings, interrupts, marks, nodes, runs, stops
+from lifecycle.store import containers, dispatches, endings, interrupts, marks, nodes, orphans, runs, stops
 
 ENDED = 100_000
 HISTORY = {
@@ -32,6 +32,12 @@ PAST = """
 """
 
 
+GIVEN_BACK = """
+    INSERT INTO assignments (resource, container_id, assigned_at, released_at, released_why)
+    SELECT 'ship:' || id, id, created_at, created_at, 'COMPLETED' FROM containers WHERE id LIKE 'ended-%'
+"""
+
+
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def grove(request, planted_grove):
     """One coordinator with 100,000 ended children, a few live ones and one below them; and other live trees."""
@@ -41,16 +47,34 @@ def grove(request, planted_grove):
     with grove.database.begin() as connection:
         connection.execute(sa.text(HISTORY[request.param]))
         connection.execute(sa.text(PAST))
+        connection.execute(sa.text(GIVEN_BACK))
     for n in range(5):
         grove.run(f"worker-{n}", "coord-123")
     grove.spawn("queued", "coord-123")
     grove.spawn("due", wake_in=-1)
     grove.run("part-1", "worker-1")
     grove.mark("worker-0")
+    leave_behind(grove)
     with grove.database.begin() as connection:
         connection.execute(sa.text("ANALYZE"))
     yield grove
     grove.database.dispose()
+
+
+def leave_behind(grove):
+    """What a sweep and a recovery look for, a few of each."""
+    cut_off = grove.run("cut-off")
+    for n in range(3):
+        grove.run(f"left-{n}", cut_off)
+    grove.lose("left-0")
+    grove.lose("cut-off")
+    grove.run("ready")
+    grove.interrupt("ready")
+    grove.run("over", resources=("ship:1",))
+    grove.run("orphan", "over")
+    grove.edit("over", status="COMPLETED", node=None)
+    grove.run("by-hand")
+    grove.edit("by-hand", status="STOPPING")
 
 
 def plant_others(grove):
@@ -83,6 +107,10 @@ def mark(connection):
     return marks.mark(connection, "coord-123", by="test", reason=None, grace=None, message="Stopped by user")
 
 
+def mark_orphans(connection):
+    return marks.mark_all(connection, orphans.orphans(connection, 10, lock=True), by="sweep", message="Orphaned")
+
+
 HOT = {
     "claim": (claim, "containers_pkey"),
     "lock of a parent": (lambda on: containers.lock_parent(on, "coord-123"), "containers_pkey"),
@@ -100,6 +128,32 @@ HOT = {
     "rest of a stop": (lambda on: stops.unfinished(on, 1), "idx_transitions_stop"),
     "newest containers": (lambda on: containers.find(on, limit=10), "idx_containers_created"),
 }
+PASSES = {
+    "rows on silent nodes": (nodes.rows_on_silent_nodes, "idx_containers_live"),
+    "what cut-off runs left": (lambda on: interrupts.superseding(on, 10), "idx_containers_interrupted"),
+    "what this run left": (lambda on: interrupts.is_superseding(on, "cut-off", 1), "idx_containers_live_children"),
+    "what goes with its parent": (
+        lambda on: interrupts.left_interrupted(on, "cut-off", 1),
+        "idx_containers_live_children",
+    ),
+    "mark of what a run left": (lambda on: interrupts.supersede(on, "cut-off", 1), "idx_containers_live_children"),
+    "what may go on": (lambda on: interrupts.resume(on, 10), "idx_containers_interrupted"),
+    "what waits": (interrupts.waiting, "idx_containers_interrupted"),
+    "budget": (lambda on: interrupts.budget(on, "worker-2"), "containers_pkey"),
+    "orphans": (lambda on: orphans.orphans(on, 10), "idx_containers_live"),
+    "mark of orphans": (mark_orphans, "idx_containers_live_children"),
+    "stopped by hand": (lambda on: orphans.stopped_by_hand(on, 10), "idx_containers_live"),
+    "owed": (lambda on: orphans.owed(on, 10), "assignments_held"),
+    "release of what is owed": (lambda on: orphans.release_owed(on, 10), "assignments_held"),
+}
+# An index over what has ended too, or one over all rows that is read from end to end.
+HISTORY_READ = re.compile(
+    r"idx_containers_(parent_player|player|created|ended|claimed)"
+    r"|Seq Scan on (containers|assignments)"
+    r"|Scan using (containers|assignments)_pkey on \w+( \w+)?(\n(?! *Index Cond)|$)"
+    r"|SCAN (containers|parent|child|assignments)"
+    r"(?! USING (COVERING )?INDEX idx_(containers_(live|interrupted)|assignments_held))"
+)
 
 
 @pytest.mark.parametrize("name", HOT)
@@ -111,6 +165,29 @@ def test_a_hot_statement_reads_no_history(grove, name):
         assert not scans(plan), plan
     if not (grove.database.dialect == "sqlite" and index == "containers_pkey"):
         assert any(index in plan for plan in plans), plans
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_pass_reads_only_what_lives_or_is_held(grove, name):
+    call, index = PASSES[name]
+    plans = [plan for plan in plans_of(grove.database, call) if "containers" in plan or "assignments" in plan]
+    assert not any(HISTORY_READ.search(plan) for plan in plans), plans
+    if not (grove.database.dialect == "sqlite" and index == "containers_pkey"):
+        assert any(index in plan for plan in plans), plans
+
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [
+        "SELECT * FROM containers WHERE status = 'COMPLETED'",
+        "SELECT id FROM containers WHERE parent_container_id = 'coord-123' AND player_id IS NULL",
+        "SELECT * FROM assignments WHERE released_why = 'x'",
+        "SELECT * FROM containers ORDER BY id LIMIT 10",
+    ],
+)
+def test_history_that_is_read_would_be_seen(grove, sabotage):
+    plans = plans_of(grove.database, lambda on: on.execute(sa.text(sabotage)).all())
+    assert any(HISTORY_READ.search(plan) for plan in plans), plans
 
 
 @pytest.mark.parametrize("sabotage", ["SELECT * FROM containers WHERE status = 'COMPLETED' AND exit_message = 'x'"])
