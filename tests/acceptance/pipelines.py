@@ -501,3 +501,14 @@ def unfenced(self, how, gate, until, said):
     except BaseException as raised:
         Path(said).write_text(type(raised).__name__)
         raise
+
+
+@container_task("VOYAGE")
+def voyage(legs):
+    """Each leg once, however often it is interrupted: the work and the word of it are shielded together."""
+    for leg in range(current_container().state.get("done", 0), legs):
+        with shield():
+            note("leg", leg=leg)
+            checkpoint(done=leg + 1)
+        sleep(0.1)
+    return legs

@@ -32,15 +32,18 @@ def scene(sea):
     yield scene
     scene.clear()
     scene.check()
+    for node in sea.nodes[1:]:
+        node.end()
 
 
 class Ship:
     """A node with a queue of its own, which is going to leave."""
 
-    def __init__(self, scene, *, slots=4, conf=None, env=None, **options):
-        self.scene, self.queue = scene, scene.id("ship")
+    def __init__(self, scene, *, slots=4, queue=None, conf=None, env=None, **options):
+        self.scene, self.queue = scene, queue or scene.id("queue")
         env = {"PIPELINES_CONF": json.dumps(conf or {}), **(env or {})}
-        self.node = scene.world.start(self.queue, queues=self.queue, slots=slots, env=env, **options)
+        name = f"ship-{len(scene.world.nodes)}"
+        self.node = scene.world.start(name, queues=self.queue, slots=slots, env=env, **options)
         self.row, self.pids = self.node.row, [self.node.pid, *self.node.children()]
 
     def plan(self, name, kind="MOORED", **options):
@@ -293,3 +296,57 @@ def test_what_looks_leaves_a_pool_that_cannot_be_signalled(scene, pool):
     ship.leave()
     assert_free(scene, "worker-1")
     assert cuts(scene, "worker-1") == ["ContainerInterrupted"]
+
+
+LEGS = 15  # a tenth of a second each
+
+
+def test_a_rolling_restart_of_three_nodes_under_load_loses_nothing_and_does_nothing_twice(scene):
+    fleet, voyages = [Ship(scene, slots=2, queue=scene.id("fleet")) for _ in range(3)], []
+    plan = fleet[0].plan
+    fleet[0].run(plan("coord-123", "ADMIRAL", count=2, queue_below=fleet[0].queue, seconds=5.0))
+    fleet[0].run(plan("endless", "ENDLESS"), plan("infinite", "COORDINATOR"))
+    for turn, ship in enumerate(fleet):
+        names = [f"voyage-{turn}-{each}" for each in range(10)]
+        for name in names:
+            scene.start(plan(name, "VOYAGE", legs=LEGS))
+        voyages += names
+        eventually("under load", lambda names=names: any(scene.marks(name, "leg") for name in names))
+        replace(scene, ship, new_first=turn != 1)
+    for name in voyages:
+        row = scene.ended(name)
+        assert (row.status, row.result, row.restart_count) == ("COMPLETED", LEGS, 0)
+        assert [mark["leg"] for mark in scene.marks(name, "leg")] == list(range(LEGS))
+    assert any(interruption(scene, name) for name in voyages), "else nothing was tested"
+    assert_mustered(scene)
+    assert scene.status("endless", "infinite") == ["RUNNING"] * 2
+    assert interruption(scene, "infinite"), "it is on one of the three"
+    assert scene.get("infinite").restart_count == 0
+    for row in scene.rows():
+        assert_one_at_a_time(scene.world.marks().get(row.id, []))
+
+
+def replace(scene, ship, *, new_first):
+    """As an operator would: one node goes for one that comes."""
+    if new_first:
+        Ship(scene, slots=2, queue=ship.queue)
+    ship.signal(signal.SIGTERM)
+    ship.gone()
+    if not new_first:
+        Ship(scene, slots=2, queue=ship.queue)
+
+
+def assert_mustered(scene):
+    """The last run of the coordinator has had all its children; those of runs that were cut off are stopped."""
+    row = scene.ended("coord-123")
+    assert (row.status, row.restart_count) == ("COMPLETED", 0)
+    *_, last = scene.marks("coord-123", "spawned")
+    children = {child.id: child for child in scene.lifecycle.children(row.id)}
+    for child in children.values():
+        done = "COMPLETED" if child.id in last["below"] else "STOPPED"
+        assert (child.status, child.restart_count) == (done, 0)
+
+
+def assert_one_at_a_time(marks):
+    """No run of a container has written anything once the next one had."""
+    assert [mark["epoch"] for mark in marks] == sorted(mark["epoch"] for mark in marks)
