@@ -156,7 +156,8 @@ def _strays(connection: sa.Connection, container_id: str) -> dict[int, list[str]
     """
     root = sa.select(parent.c.root_id).where(parent.c.id == container_id).scalar_subquery()
     ended = sa.and_(parent.c.id == c.parent_container_id, sa.not_(live(parent)), parent.c.id != container_id)
-    orphan = sa.select(c.id, c.depth).join(parent, ended).where(c.root_id == root, live(), c.detached == sa.false())
+    below = sa.and_(c.root_id == root, c.id != container_id, live(), c.detached == sa.false())
+    orphan = sa.select(c.id, c.depth).join(parent, ended).where(below)
     found: dict[int, list[str]] = {}
     for row in connection.execute(orphan).all():
         if _is_under(connection, row.id, container_id):
