@@ -512,3 +512,32 @@ def voyage(legs):
             checkpoint(done=leg + 1)
         sleep(0.1)
     return legs
+
+
+ERRORS = {"refused": ConnectionRefusedError, "value": ValueError}
+
+
+@container_task("RECONNECTING", restart_on=(ConnectionError,), max_restarts=2)
+def reconnecting(fails, error="refused", children=()):
+    """Its first runs find nobody there."""
+    note("tick")
+    for plan in children:
+        spawn(plan)
+    if current_container().epoch <= fails:
+        raise ERRORS[error]("no answer")
+    return current_container().epoch
+
+
+@container_task("ASKING_AGAIN", bind=True, max_retries=2)
+def asking_again(self, fails, countdown=0.5, said="", seconds=0.0):
+    """Asks for another try as often as it fails, and says the next one what went before; then it works a while."""
+    note("asked", retries=self.request.retries, said=said)
+    if self.request.retries >= fails:
+        tick(seconds)
+        return self.request.retries
+    try:
+        raise ConnectionRefusedError("no answer")
+    except ConnectionError as error:
+        said = f"{said}{self.request.retries}"
+        kwargs = {"fails": fails, "countdown": countdown, "said": said, "seconds": seconds}
+        raise self.retry(args=(), kwargs=kwargs, exc=error, countdown=countdown) from None
