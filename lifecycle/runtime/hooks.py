@@ -31,13 +31,16 @@ def install(lifecycle: "Lifecycle") -> None:
     hooks = Hooks(lifecycle)
     lifecycle.app.add_defaults(DEFAULTS)
     lifecycle.app.steps["worker"].add(shutdown.LeaveStep)
-    signals.celeryd_init.connect(hooks.configure, weak=False)
-    signals.worker_init.connect(hooks.start_node, weak=False)
-    signals.worker_process_init.connect(hooks.enter_child, weak=False)
-    signals.worker_ready.connect(hooks.listen, weak=False)
-    signals.worker_shutdown.connect(hooks.stop_node, weak=False)
-    signals.before_task_publish.connect(hooks.say_parent, weak=False)
-    signals.task_postrun.connect(hooks.finish_run, weak=False)
+    for signal, receiver in (
+        (signals.celeryd_init, hooks.configure),
+        (signals.worker_init, hooks.start_node),
+        (signals.worker_process_init, hooks.enter_child),
+        (signals.worker_ready, hooks.listen),
+        (signals.worker_shutdown, hooks.stop_node),
+        (signals.before_task_publish, hooks.say_parent),
+        (signals.task_postrun, hooks.finish_run),
+    ):  # by a name of its own: older Celery takes the methods of two apps for one
+        signal.connect(receiver, weak=False, dispatch_uid=(receiver.__name__, id(lifecycle)))
 
 
 class Hooks:
