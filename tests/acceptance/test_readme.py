@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ assert report.ok and report.order[-1] == container.id and len(report.stopped) ==
 
 def test_the_key_of_a_repetition_is_read_in_a_body(newcomer, node):
     """The short snippet, in a body of three iterations back to back: each has a key of its own."""
-    (snippet,) = SNIPPETS
+    snippet, _ = SNIPPETS
     body = [*snippet.splitlines(), "logging.getLogger('keyed').warning('key %s %d', *key)"]
     task = ["@app.task(base=ContainerTask, iterations=3)", "def keyed():", *(f"    {line}" for line in body)]
     imports = ["import logging", "from lifecycle import current_container"]
@@ -135,6 +136,39 @@ def test_the_key_of_a_repetition_is_read_in_a_body(newcomer, node):
         container = done.stdout.strip()
         logged = newcomer.run(f"celery -A keyed container logs {container}")
         assert re.findall(r"key (\S+) (\d)", logged) == [(container, str(number)) for number in range(3)]
+    finally:
+        worker.terminate()
+        worker.wait(PATIENCE)
+
+
+def test_a_body_is_told_whether_its_node_shuts_down_or_it_is_stopped(newcomer, node):
+    """The long snippet, on one node and then on the next."""
+    _, snippet = SNIPPETS
+    names = "ContainerInterrupted, CutShort, checkpoint, current_container"
+    imports = ["import logging", f"from lifecycle import {names}", "log = logging.getLogger(__name__)"]
+    (newcomer.folder / "surveys.py").write_text("\n".join([*imports, APP, snippet]))
+    line = "celery -A surveys worker --concurrency=1 -Q surveys --loglevel=INFO"
+    with running(newcomer, line):
+        script = "from surveys import survey; print(survey.spawn([1000], queue='surveys').id)"
+        where = {"cwd": newcomer.folder, "env": newcomer.environment, "timeout": PATIENCE}
+        done = subprocess.run([sys.executable, "-c", script], **where, check=True, capture_output=True, text=True)
+        container = done.stdout.strip()
+        newcomer.eventually(lambda found: found[0]["state"].get("place"))
+    with running(newcomer, line):
+        newcomer.eventually(lambda found: found[0]["status"] == "RUNNING" and found[0]["epoch"] == 2)
+        newcomer.run(f"celery -A surveys container stop {container}")
+    logged = newcomer.run(f"celery -A surveys container logs {container}")
+    assert re.findall("the node shuts down, another goes on|stopped for good", logged) == [
+        "the node shuts down, another goes on",
+        "stopped for good",
+    ]
+
+
+@contextmanager
+def running(newcomer, line):
+    worker = newcomer.start(line)
+    try:
+        yield
     finally:
         worker.terminate()
         worker.wait(PATIENCE)

@@ -240,7 +240,7 @@ def test_every_cold_shutdown_ends_in_the_same_rows(scene, way):
     ship = Ship(scene, slots=3, **options)
     ship.run(
         ship.plan("stubborn", "STUBBORN", grace=600),
-        ship.plan("worker-1"),
+        ship.plan("worker-1", seconds=0.5),
         ship.plan("shielding", "SHIELDING", seconds=1.0),
     )
     shut_down(ship)
@@ -252,6 +252,7 @@ def test_every_cold_shutdown_ends_in_the_same_rows(scene, way):
     eventually("stubborn goes on", lambda: scene.ticks("stubborn")[-1]["epoch"] == 2)
     if way == "soft":
         assert cuts(scene, "worker-1") == ["ContainerInterrupted"]
+        assert whats(scene, "worker-1")[:2] == [(1, "cut"), (1, "end")], "as the soft time began, not at its end"
         assert (1, "shield over") in whats(scene, "shielding")
 
 
@@ -275,6 +276,18 @@ def test_a_shutdown_by_remote_control(scene):
     assert cuts(scene, "worker-1") == ["ContainerInterrupted"]
     ship.hand_over()
     assert_free(scene, "worker-1")
+
+
+def test_a_signal_to_all_of_a_node_ends_in_the_same_rows(scene):
+    """As service managers send it, unless told otherwise: Celery's children exit by it, wherever they are."""
+    ship = Ship(scene, slots=2)
+    ship.run(ship.plan("worker-1", seconds=0.5), ship.plan("stubborn", "STUBBORN", grace=1))
+    ship.hand_over()
+    ship.node.signal_all(signal.SIGTERM)
+    ship.gone()
+    assert_free(scene, "worker-1")
+    eventually("stubborn goes on", lambda: scene.ticks("stubborn")[-1]["epoch"] == 2)
+    assert (scene.get("stubborn").restart_count, interruption(scene, "stubborn")) == (0, [(DOWN, ship.row.id)])
 
 
 def test_a_hangup_is_a_node_that_leaves_and_another_that_joins(scene):
