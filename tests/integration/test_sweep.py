@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from lifecycle.domain.ending import stopped
 from lifecycle.store import assignments, marks, orphans
-from lifecycle.store.tables import stops
+from lifecycle.store.tables import containers, stops
 from lifecycle.trees import sweep
 
 ORPHANED = "Orphaned worker - parent stopped"
@@ -333,6 +333,21 @@ def test_one_who_took_over_meanwhile_is_not_robbed(grove, monkeypatch):
 
 
 HELD = {"resource": "ship:1", "player_id": None}
+
+
+def test_one_whom_a_hand_revives_meanwhile_keeps_what_it_holds(grove, monkeypatch):
+    grove.spawn("worker-1", resources=("ship:1",))
+    grove.edit("worker-1", status="STOPPED")
+    found = orphans.owed
+
+    def found_and_revived(connection, limit):
+        rows = found(connection, limit)
+        connection.execute(containers.update().where(containers.c.id == "worker-1").values(status="RUNNING"))
+        return rows
+
+    monkeypatch.setattr(orphans, "owed", found_and_revived)
+    assert grove.sweep().released == ()
+    assert grove.held() == {"ship:1": "worker-1"}
 
 
 # The rest of a sweep
