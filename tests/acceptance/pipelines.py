@@ -16,6 +16,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from celery import Celery, signals
+from celery.exceptions import WorkerTerminate
+from celery.worker.control import control_command
 
 from lifecycle import ContainerTask, Lifecycle, checkpoint, current_container, finish, later, shield, sleep
 from lifecycle.errors import ContainerStopped, CutShort, WaitRefused
@@ -275,6 +277,12 @@ def gated(gate, seconds):
         time.sleep(seconds)
 
 
+@control_command()
+def terminate(state):
+    """Celery ends a worker so when it meets an error, or a third Ctrl-C."""
+    raise WorkerTerminate(1)
+
+
 @app.task(name="pipelines.plain")
 def plain(container_id):
     """No container itself: what it starts belongs to whoever sent it."""
@@ -447,10 +455,10 @@ def admiral(count, queue_below, seconds=3600.0):
 
 @container_task("MUSTERING")
 def mustering(queues, seconds=3600.0):
-    """Each of its runs has a worker of its own on each of these queues, named after the run."""
+    """Each of its runs has a worker of its own on each of these queues, slow to stop, and named after the run."""
     here = current_container()
     for n, queue in enumerate(queues):
-        worker.spawn(queue=queue, container_id=f"worker-{here.epoch}-{n}.{here.id.rpartition('.')[2]}")
+        cleaning.spawn([1.0], queue=queue, container_id=f"worker-{here.epoch}-{n}.{here.id.rpartition('.')[2]}")
     tick(seconds)
 
 

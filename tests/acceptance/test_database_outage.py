@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -90,17 +90,24 @@ def scene(world):
 
 @pytest.fixture(params=list(AWAY))
 def away(request, server):
-    """Takes the database away for some seconds; when it went and when it came back."""
+    """Takes the database away for some seconds, of which the body may use some; when it went and when it came back."""
     goes, comes, takes = AWAY[request.param]
 
+    @contextmanager
     def away(seconds):
-        began, until = time.time(), time.monotonic() + seconds - takes
+        until, times = time.monotonic() + seconds - takes, [time.time()]
         goes(server)
-        eventually("away for long enough", lambda: time.monotonic() >= until)
+        yield times
+        lasts(until - time.monotonic())
         comes(server)
-        return began, time.time()
+        times.append(time.time())
 
     return away
+
+
+def lasts(seconds):
+    until = time.monotonic() + seconds
+    eventually("it lasted", lambda: time.monotonic() >= until)
 
 
 def lives(scene):
@@ -112,12 +119,6 @@ def lives(scene):
         goes_on(scene, f"worker-1-{n}", 1)
 
 
-def a_lease_later(scene):
-    """Long enough for a node that lives to be taken for dead."""
-    until = time.monotonic() + scene.lifecycle.settings.expires_in
-    eventually("a lease over", lambda: time.monotonic() > until)
-
-
 def ids(scene):
     return {row.id for row in scene.world.living_nodes()}
 
@@ -125,9 +126,11 @@ def ids(scene):
 def test_away_for_two_thirds_of_a_lease_interrupts_nothing(scene, away):
     lives(scene)
     before = ids(scene)
-    began, ended = away(SHORT)
+    with away(SHORT) as times:
+        pass
+    began, ended = times
     print(f"away for {ended - began:.2f} s of a lease of {LEASE} s")
-    a_lease_later(scene)
+    lasts(scene.lifecycle.settings.expires_in)  # who was silent meanwhile would be declared dead now
     living = [*NODES, "coord-123", "worker-1-0", "worker-1-1"]
     ticks_on(scene, *living)
     assert {name: scene.history(name) for name in living} == dict.fromkeys(living, RUNS_ON)
@@ -137,7 +140,12 @@ def test_away_for_two_thirds_of_a_lease_interrupts_nothing(scene, away):
 def test_away_for_three_leases_fences_everything_and_all_of_it_runs_again_once(scene, away):
     lives(scene)
     before = ids(scene)
-    began, ended = away(LONG)
+    slow = scene.world.nodes[1]
+    with away(LONG) as times:
+        os.kill(slow.pid, signal.SIGSTOP)
+    began, ended = times
+    lasts(LEASE / 2)
+    os.kill(slow.pid, signal.SIGCONT)
     again = [*NODES, "coord-123"]
     for name in [*again, "worker-1-0", "worker-1-1"]:
         last = [line["at"] for line in scene.marks(name) if line["epoch"] == 1][-1]
@@ -150,9 +158,9 @@ def test_away_for_three_leases_fences_everything_and_all_of_it_runs_again_once(s
         assert (row.status, row.exit_message) == ("STOPPED", SUPERSEDED)
     told = max(changed_at(scene, name, "INTERRUPTED") for name in again) - ended
     print(f"away for {ended - began:.2f} s; all told {told:.2f} s after")
-    a_lease_later(scene)
+    lasts(scene.lifecycle.settings.expires_in)  # who was silent meanwhile would be declared dead now
     ticks_on(scene, *again, "worker-2-0", "worker-2-1")
     assert {name: scene.history(name) for name in again} == dict.fromkeys(again, RUNS_AGAIN)
     assert {scene.get(name).restart_count for name in again} == {1}
-    assert ids(scene) == before, "a node that lives is not taken for dead"
+    assert ids(scene) == before, "a node that lives is not taken for dead, not even one that needs a moment"
     assert "was declared dead" not in scene.world.log()
