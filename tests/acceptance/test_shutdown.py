@@ -62,7 +62,7 @@ class Ship:
         options = {"destination": [harbour], "reply": True, "timeout": PATIENCE, "limit": 1}
         assert "add consumer" in str(self.scene.world.app.control.add_consumer(self.queue, **options))
 
-    def signal(self, number):
+    def tell(self, number):
         self.node._process.send_signal(number)
 
     def dead_why(self):
@@ -76,10 +76,10 @@ class Ship:
         assert self.dead_why() == DOWN
         eventually("no process left", lambda: not set(self.pids) & set(self.scene.world.processes()))
 
-    def leave(self):
-        """Warm, while another node takes over."""
+    def leave(self, number=signal.SIGTERM):
+        """Warm unless told otherwise, while another node takes over."""
         self.hand_over()
-        self.signal(signal.SIGTERM)
+        self.tell(number)
         self.gone()
 
 
@@ -209,7 +209,7 @@ def test_a_stop_beats_the_shutdown(scene):
     ship = Ship(scene)
     ship.run(ship.plan("worker-1", seconds=STILL))
     ship.hand_over()
-    ship.signal(signal.SIGTERM)
+    ship.tell(signal.SIGTERM)
     eventually("interrupted", lambda: cuts(scene, "worker-1"))
     assert scene.stop("worker-1", grace=STILL, reason="enough").stopped == ("worker-1",)
     ship.gone()
@@ -220,17 +220,23 @@ def test_a_stop_beats_the_shutdown(scene):
 
 def twice(ship):
     """Ctrl-C, and once more."""
-    ship.signal(signal.SIGINT)
+    ship.tell(signal.SIGINT)
     eventually("the first one heard", lambda: "Hitting Ctrl+C again" in ship.node.log_text())
-    ship.signal(signal.SIGINT)
+    ship.tell(signal.SIGINT)
+
+
+def by_command(ship):
+    """As when an error ends it: no signal has said so before."""
+    ship.scene.world.app.control.broadcast("terminate", destination=[ship.row.hostname])
 
 
 COLD = {
-    "QUIT": ({}, lambda ship: ship.signal(signal.SIGQUIT)),
+    "QUIT": ({}, lambda ship: ship.tell(signal.SIGQUIT)),
     "INT twice": ({}, twice),
-    "QUIT during TERM": ({}, lambda ship: (ship.signal(signal.SIGTERM), ship.signal(signal.SIGQUIT))),
-    "REMAP_SIGTERM": ({"env": {"REMAP_SIGTERM": "SIGQUIT"}}, lambda ship: ship.signal(signal.SIGTERM)),
-    "soft": ({"conf": {"worker_soft_shutdown_timeout": 2}}, lambda ship: ship.signal(signal.SIGQUIT)),
+    "QUIT during TERM": ({}, lambda ship: (ship.tell(signal.SIGTERM), ship.tell(signal.SIGQUIT))),
+    "REMAP_SIGTERM": ({"env": {"REMAP_SIGTERM": "SIGQUIT"}}, lambda ship: ship.tell(signal.SIGTERM)),
+    "by command": ({}, by_command),
+    "soft": ({"conf": {"worker_soft_shutdown_timeout": 2}}, lambda ship: ship.tell(signal.SIGQUIT)),
 }
 
 
@@ -293,7 +299,7 @@ def test_a_signal_to_all_of_a_node_ends_in_the_same_rows(scene):
 def test_a_hangup_is_a_node_that_leaves_and_another_that_joins(scene):
     ship = Ship(scene, slots=2, script=True)
     ship.run(ship.plan("worker-1"), ship.plan("stubborn", "STUBBORN", grace=1))
-    ship.signal(signal.SIGHUP)
+    ship.tell(signal.SIGHUP)
     assert_free(scene, "worker-1")
     assert ship.dead_why() == DOWN
     eventually("stubborn goes on", lambda: scene.ticks("stubborn")[-1]["epoch"] == 2)
@@ -302,11 +308,12 @@ def test_a_hangup_is_a_node_that_leaves_and_another_that_joins(scene):
     assert interruption(scene, "stubborn") == [(DOWN, ship.row.id)]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT], ids=["TERM", "QUIT"])
 @pytest.mark.parametrize("pool", ["solo", "threads"])
-def test_what_looks_leaves_a_pool_that_cannot_be_signalled(scene, pool):
+def test_what_looks_leaves_a_pool_that_cannot_be_signalled(scene, pool, number):
     ship = Ship(scene, slots=1, pool=pool)
     ship.run(ship.plan("worker-1", "PATIENT"))
-    ship.leave()
+    ship.leave(number)
     assert_free(scene, "worker-1")
     assert cuts(scene, "worker-1") == ["ContainerInterrupted"]
 
@@ -343,7 +350,7 @@ def replace(scene, ship, *, new_first):
     """As an operator would: one node goes for one that comes."""
     if new_first:
         Ship(scene, slots=2, queue=ship.queue)
-    ship.signal(signal.SIGTERM)
+    ship.tell(signal.SIGTERM)
     ship.gone()
     if not new_first:
         Ship(scene, slots=2, queue=ship.queue)
