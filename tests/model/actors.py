@@ -1,8 +1,9 @@
 """Who does what next: executions, nodes, a sweep, stoppers, outsiders, time; a step is at most one transaction."""
 
-from lifecycle.domain.status import Status
+from tests.model.calls import Refused
 from tests.model.executions import claims, executing, only_if_named, waited_for
 from tests.model.memory import NOW
+from tests.model.recovery import hands, recoveries
 from tests.model.step import Broken, Step
 
 
@@ -15,8 +16,10 @@ def steps(scenario, truth, contents):
         *chores(truth),
         *sweeps(scenario, truth),
         *lost_nodes(scenario, truth),
+        *recoveries(scenario, truth, contents),
+        *hands(scenario, truth, contents),
         *outsiders(scenario, truth, contents),
-        *time(scenario, contents),
+        *time(contents),
     ]
     return sorted(found, key=lambda step: step.label)
 
@@ -27,13 +30,15 @@ def steps(scenario, truth, contents):
 def deaths(truth, contents):
     """A node takes the row from a process of its own that died."""
     for run, was_killed in sorted(truth.dead):
-        if truth.how(run.node) in {"up", "cut"}:
+        if run.node in truth.awake:
             call = ("lose", run.container, run.epoch, run.node, was_killed)
             yield Step(f"{run.node} sees that {run} died", call, buried(truth, contents, run, was_killed))
 
 
 def buried(truth, contents, run, was_killed):
     def then(moved, changed):
+        if isinstance(moved, Refused):
+            raise Broken(f"I4: the row of {run} is taken from it, and is not: {moved}")
         only_if_named(contents.rows[run.container], run, changed)
         after = truth.but(dead=truth.dead - {(run, was_killed)})
         return after if moved is None else waited_for(after, moved, run.node)
@@ -67,7 +72,7 @@ def sweeps(scenario, truth):
     """One pass reads what is left, then takes it up piece by piece while the others go on."""
     if not scenario.loses:
         return  # then all has to end without it
-    if "expired" in dict(truth.nodes).values():
+    if not {"expired", "gone"}.isdisjoint(dict(truth.nodes).values()):
         yield Step("a sweep declares the dead", ("declare dead",), lambda gone, changed: truth)
         if not truth.swept:
             yield Step("a sweep reads the lost", ("read lost",), read(truth, "lose"))
@@ -114,6 +119,23 @@ def lost_nodes(scenario, truth):
         for run in here:
             late = late.swap(run, stale=True)
         yield Step(f"the lease of {node} runs out", ("expire", node), lambda result, changed: late)
+    elif how == "expired" and not scenario.fenced:
+        yield Step(f"{node} renews late", ("renew", node), renewed(truth, node, here))
+
+
+def renewed(truth, node, here):
+    """It was suspended: either nobody has noticed, or its containers are others' now, and it ends all it runs."""
+
+    def then(alive, changed):
+        if alive:
+            back = truth.turn(node, "back")
+            for run in here:
+                back = back.swap(run, stale=False)
+            return back
+        left = frozenset(each for each in truth.chores if each.by != node)
+        return truth.turn(node, "gone").but(runs=truth.runs - here, chores=left)
+
+    return then
 
 
 # Outside
@@ -133,9 +155,7 @@ def outsiders(scenario, truth, contents):
             yield Step(f"a caller marks {target}", ("mark", target), lambda result, changed, after=after: after)
 
 
-def time(scenario, contents):
+def time(contents):
     for row in contents.rows.values():
         if row.wake_at is not None and row.wake_at > NOW:
-            yield Step(f"the time of {row.id} comes", ("wake", row.id), None)
-        if scenario.by_hand and row.status == Status.INTERRUPTED:
-            yield Step(f"a hand starts {row.id} again", ("recover", row.id), None)
+            yield Step(f"the time of {row.id} comes", ("wake", row.id), None, is_time=True)

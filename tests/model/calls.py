@@ -1,15 +1,23 @@
 """Every transaction of the model: one call each of the store's and the trees' own functions, and what time does."""
 
+from unittest.mock import patch
+
 from lifecycle.domain.ending import completed, failed, stopped
-from lifecycle.domain.policy import Restarts
+from lifecycle.domain.policy import STOPPED_ORPHAN, Restarts
 from lifecycle.errors import ContainerStopped, ExecutionSuperseded, InvalidParent
-from lifecycle.store import containers, endings, nodes, runs
-from lifecycle.trees import end, interrupt, spawn, stop
+from lifecycle.store import containers, endings, interrupts, marks, nodes, orphans, runs, stops
+from lifecycle.trees import end, interrupt, recover, spawn, stop, sweep
 from lifecycle.trees.interrupt import Cut
 from tests.model.memory import PAST
 
 LOST = Cut("lost")
-RESTARTS = Restarts(backoff=(0.0,))
+CUTS = {
+    "leave": Cut("node shut down", wait=0.0),
+    "retry": Cut("asked for it", wait=60.0, attempt="retry 1/1"),
+    "restart": Cut("engine broke"),
+}
+FREE = {cut.why for cut in CUTS.values() if cut.wait is not None}
+MAX_RESTARTS, RESTARTS = 1, Restarts(backoff=(0.0,))
 ENDINGS = {"return": completed(), "fail": failed("engine broke"), "stopped": stopped()}
 
 
@@ -37,14 +45,22 @@ def register(memory, node):
 def spawn_(memory, child, parent, epoch, detached):
     place = None if parent is None else spawn.Parent(id=parent, epoch=epoch)
     birth = spawn.Birth(
-        id=child, container_type="WORK", by="test", parent=place, detached=detached, resources=(f"ship:{child}",)
+        id=child,
+        container_type="WORK",
+        by="test",
+        parent=place,
+        detached=detached,
+        resources=(f"ship:{child}",),
+        max_restarts=MAX_RESTARTS,
     )
     spawn.spawn(memory.database, birth)
 
 
 def follow(memory, child, before, parent):
     """What a chain publishes after the body of `before`: a sibling of it."""
-    place = spawn.Parent(id=parent, through=before)
+    with memory.database.read() as connection:
+        born_of = containers.get(connection, before).parent_epoch
+    place = spawn.Parent(id=parent, born_of=born_of, through=before)
     spawn.spawn(memory.database, spawn.Birth(id=child, container_type="WORK", by="test", parent=place))
 
 
@@ -125,12 +141,48 @@ def expire(memory, node):
     memory.raw.execute("UPDATE nodes SET expires_at = ? WHERE id = ?", (PAST, node))
 
 
-def recover(memory, container):
-    """An operator starts an interrupted container again by hand."""
-    told = "SELECT id, updated_at, status, 'PENDING', epoch, 'hand' FROM containers WHERE id = ?"
-    columns = "container_id, at, from_status, to_status, epoch, by"
-    memory.raw.execute(f"INSERT INTO transitions ({columns}) {told}", (container,))
-    memory.raw.execute("UPDATE containers SET status = 'PENDING' WHERE id = ?", (container,))
+def interrupt_(memory, container, epoch, word):
+    """The first transaction of `interrupt`: what it settles then is a step of its own."""
+    with patch.object(interrupt, "settle", return_value=[]):
+        changed = interrupt.interrupt(memory.database, container, epoch, CUTS[word], RESTARTS)
+    return changed and changed[0]
+
+
+def read_left(memory):
+    with memory.database.read() as connection:
+        return tuple(interrupts.superseding(connection, 9))
+
+
+def supersede(memory, container, epoch):
+    return tuple(recover.supersede_one(memory.database, container, epoch)[1])
+
+
+def resume(memory):
+    with memory.database.begin() as connection:
+        return tuple(moved.id for moved in interrupts.resume(connection, 9))
+
+
+def renew(memory, node):
+    with memory.database.begin() as connection:
+        return nodes.renew(connection, node, expires_in=30, timeout=1)
+
+
+def hand(memory, container):
+    """An operator's UPDATE, that asks for nothing and writes nothing else."""
+    memory.raw.execute("UPDATE containers SET status = 'COMPLETED' WHERE id = ?", (container,))
+
+
+def sweep_orphans(memory):
+    """The transaction of `sweep_orphans`: what it found, and what ended at once."""
+    with memory.database.begin() as connection:
+        found = orphans.orphans(connection, 9, lock=True)
+        marked = marks.mark_all(connection, found, by=sweep.BY, message=STOPPED_ORPHAN) if found else None
+        ended = stops.ended_by(connection, marked.stop_id) if marked else []
+    return tuple((row.id, row.status) for row in found), tuple(ended)
+
+
+def release_owed(memory):
+    sweep.sweep_owed(memory.database)
 
 
 CALLS = {
@@ -152,5 +204,12 @@ CALLS = {
     "read unsettled": read_unsettled,
     "wake": wake,
     "expire": expire,
-    "recover": recover,
+    "interrupt": interrupt_,
+    "read left": read_left,
+    "supersede": supersede,
+    "resume": resume,
+    "renew": renew,
+    "hand": hand,
+    "sweep orphans": sweep_orphans,
+    "release owed": release_owed,
 }

@@ -1,7 +1,7 @@
 """Executions: claimed, then word by word through their scripts, until they end, meet a stop or die."""
 
 from lifecycle.domain.status import Status
-from tests.model.calls import Refused
+from tests.model.calls import CUTS, Refused
 from tests.model.memory import NOW
 from tests.model.step import Broken, Step
 from tests.model.truth import Run
@@ -10,7 +10,7 @@ from tests.model.truth import Run
 def claims(scenario, truth, contents):
     """Messages are delivered late and twice: any node may try any row at any time."""
     for node, how in truth.nodes:
-        if how in {"up", "cut"} or (how == "expired" and not scenario.fenced):
+        if node in truth.awake or (how == "expired" and not scenario.fenced):
             for row in contents.rows.values():
                 call, reads = ("claim", row.id, node), (row, node in contents.dead)
                 yield Step(f"{node} claims {row.id}", call, claimed(truth, row, node, *reads[1:]), reads)
@@ -35,9 +35,14 @@ def executing(scenario, truth, contents, run):
     row = contents.rows[run.container]
     is_stopping = row.status == Status.STOPPING and names(row, run)
     word = "stopped" if run.raised else scenario.words(run.container, run.epoch)[run.at]
-    yield from spoken(scenario, truth, row, run, word)
+    if word.startswith("await "):
+        awaited, claims = word.removeprefix("await ").split()
+        if contents.rows[awaited].epoch >= int(claims):
+            yield Step(f"{run} sees {awaited}#{claims}", None, lambda result, changed: truth.swap(run, at=run.at + 1))
+    elif word != "wait":
+        yield from spoken(scenario, truth, row, run, word)
     if is_stopping and not run.over:
-        if not run.raised:
+        if not run.raised and (word != "wait" or run.container not in scenario.survivors):
             yield from ended(truth, row, run, "stopped")
         if run.container in scenario.survivors:
             call = ("give up", run.container, run.epoch, run.node)
@@ -51,6 +56,8 @@ def executing(scenario, truth, contents, run):
 def spoken(scenario, truth, row, run, word):
     if word in {"return", "fail", "stopped"}:
         yield from ended(truth, row, run, word)
+    elif word in CUTS:
+        yield from cut_off(truth, row, run, word)
     elif word == "rest":
         yield from rested(scenario, truth, row, run)
     elif word == "count":
@@ -122,6 +129,22 @@ def ended(truth, row, run, word):
         yield Step(f"{run} ends: {word}, and is not told", call, lambda moved, changed: again)
 
 
+def cut_off(truth, row, run, word):
+    """It leaves, and is to go on later; one that is being stopped ends so instead."""
+    call = ("interrupt", run.container, run.epoch, word)
+
+    def then(moved, changed):
+        only_if_named(row, run, changed)
+        if isinstance(moved, Refused):
+            return truth.drop(run)
+        return truth.swap(run, raised=True) if moved is None else waited_for(truth.drop(run), moved, run.node)
+
+    yield Step(f"{run} is cut off: {word}", call, then)
+    if truth.repeats and not run.over and names(row, run) and row.status == Status.RUNNING:
+        again = truth.but(repeats=truth.repeats - 1).swap(run, over=True)
+        yield Step(f"{run} is cut off: {word}, and is not told", call, lambda moved, changed: again)
+
+
 def names(row, run):
     """The row belongs to this execution."""
     return row.epoch == run.epoch and row.node == run.node
@@ -133,7 +156,9 @@ def only_if_named(row, run, changed):
 
 
 def waited_for(truth, moved, by):
-    """As `trees.end.settle`: the parent of what ended, or what waits itself."""
+    """As `trees.end.settle`: the parent of what ended, or what waits itself; what is to go on does not."""
+    if moved.status == Status.INTERRUPTED:
+        return truth
     waiting = moved.parent if moved.ended else moved.id
     return truth if waiting is None else truth.chore("look", waiting, by)
 

@@ -62,7 +62,7 @@ class Memory:
         self._at, self._changes = number, self.raw.total_changes
 
     def weaken(self, doing, guard):
-        """Let `guard` hold for every row, in the statements of these kinds of transactions; and what was weak before."""
+        """Let `guard` hold for every row, in the statements of these kinds of transactions."""
         pattern = re.escape(guard).replace("anon_1", r"anon_\d+")
         self.weak.append((doing, re.compile(pattern)))
 
@@ -90,6 +90,7 @@ class Contents:
         self.rows = {row.id: row for row in rows}
         self.history = {row.id: [each for each in history if each.container_id == row.id] for row in rows}
         self.held = [each for each in held if each.released_at is None]
+        self.released = [each for each in held if each.released_at is not None]
         self.dead = {node.id for node in node_rows if node.dead}
         self.stops = stop_rows
 

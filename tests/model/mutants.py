@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from lifecycle.domain.status import Status
-from lifecycle.store import assignments, endings, marks, nodes, runs
+from lifecycle.store import assignments, endings, interrupts, marks, nodes, orphans, runs
 from lifecycle.store.tables import containers as table
-from lifecycle.trees import end, spawn
+from lifecycle.trees import end, interrupt, spawn
+from tests.model import calls
 from tests.model.truth import Truth
 
 OUTSIDER = "a coordinator is stopped while it and an outsider spawn"
@@ -20,6 +21,14 @@ LOST = "a node is lost while a tree is stopped"
 RESTS = "containers rest and wake while they are stopped"
 UNTOLD = "commits are not acknowledged"
 LATE = "an execution goes on after its lease, and its container is started again"
+SPENT = "processes die more often than they may, over their children"
+TWO = "two recoverers take up a run that was cut off while its tree is stopped"
+RESTED = "children of a run that rested go on when a later one is cut off"
+LEFT = "a run is cut off, and so are the children that it leaves"
+SURVIVES = "two recoverers come to a run whose child survives its kill"
+LEAVES = "an execution leaves, and is not told"
+LEAVES_LATE = "an execution leaves after its lease"
+HAND = "a hand ends containers over their children"
 
 NO_LIVE_CHILD = (
     "NOT (EXISTS (SELECT ? AS anon_1 \nFROM containers AS child \nWHERE child.parent_container_id = containers.id "
@@ -56,6 +65,16 @@ def instead(module, name, mutated):
 
 def nothing(module, name, result=None):
     return instead(module, name, lambda real, *args, **kwargs: result)
+
+
+def kept_out(module, name, **values):
+    """It is given these values, whatever its caller says."""
+    return instead(module, name, lambda real, *args, **kwargs: real(*args, **{**kwargs, **values}))
+
+
+def charged(patch, memory):
+    """Every interruption is charged."""
+    patch.setattr(calls, "CUTS", {word: replace(cut, wait=None) for word, cut in calls.CUTS.items()})
 
 
 def held_as(doing, **values):
@@ -134,6 +153,26 @@ DUE = "containers.wake_at <= strftime('%Y-%m-%d %H:%M:%f', 'now')"
 IS_OVER = "(containers.outcome IS NOT NULL OR containers.status = ?)"
 EPOCH, NODE, HAS_NODE = "containers.epoch = ?", "containers.node = ?", "containers.node IS NOT NULL"
 STATUS = "containers.status = ?"
+INTERRUPTED = "containers.status = 'INTERRUPTED'"
+LIVE = "containers.status IN ('INTERRUPTED', 'PENDING', 'RUNNING', 'STOPPING')"
+LIVE_CHILD = LIVE.replace("containers", "child")
+OF_ITS_EPOCH = "child.parent_epoch = containers.epoch"
+OF_THAT_EPOCH = "parent.epoch = containers.parent_epoch"
+WAITS_NOT = NO_LIVE_CHILD.replace("NULL))", f"NULL AND {OF_ITS_EPOCH}))")
+WITHOUT_PARENT = (
+    "NOT (containers.detached = 0 AND (EXISTS (SELECT ? AS anon_1 \nFROM containers AS parent \n"
+    f"WHERE parent.id = containers.parent_container_id AND parent.status = 'INTERRUPTED' AND {OF_THAT_EPOCH})))"
+)
+SILENT = "nodes.expires_at < strftime('%Y-%m-%d %H:%M:%f', 'now')"
+NOT_ON_LIVING = "NOT (EXISTS (SELECT ? AS anon_1 \nFROM nodes \nWHERE nodes.id = containers.node AND nodes.dead = 0))"
+GONE = (
+    "coalesce((SELECT parent.status \nFROM containers AS parent \n"
+    "WHERE parent.id = containers.parent_container_id), ?) IN (?, ?, ?, ?)"
+)
+NOT_STOPPED = "NOT (containers.status = ? AND containers.stop_deadline IS NOT NULL)"
+HOLDER_ENDED = (
+    f"NOT (EXISTS (SELECT ? AS anon_1 \nFROM containers \nWHERE containers.id = assignments.container_id AND {LIVE}))"
+)
 STARTABLE = "containers.status IN ('PENDING', 'RUNNING')"
 
 MUTANTS = [
@@ -181,4 +220,64 @@ MUTANTS = [
         both(held_as("lose", node=Whoever), without(NODE, "lose"), without(HAS_NODE, "lose")),
     ),
     Mutant("a lease runs out before the fence", LATE, "I9", unfenced),
+    Mutant("a node renews once it is dead", LATE, "I9", without("nodes.dead = 0", "renew")),
+    Mutant("a sweep declares who renews dead", LOST, "I9", without(SILENT, "declare dead")),
+    Mutant("a sweep takes from nodes that live", LOST, "I9", without(NOT_ON_LIVING, "read lost")),
+    # Interruptions
+    Mutant(
+        "interrupt of a later epoch",
+        LEAVES_LATE,
+        "I4",
+        both(held_as("interrupt", epoch=Whatever), without(EPOCH, "interrupt")),
+    ),
+    Mutant(
+        "interrupt of what has been interrupted",
+        LEAVES,
+        "I4",
+        both(held_as("interrupt", node=Whoever), without(HAS_NODE, "interrupt")),
+    ),
+    Mutant(
+        "interrupt of what is being stopped",
+        TWO,
+        "I7",
+        both(held_as("interrupt", status=Status.RUNNING), without("containers.status != ?", "interrupt")),
+    ),
+    Mutant("restarts are not counted", SPENT, "section 3", kept_out(interrupts, "interrupt", restart_count=None)),
+    Mutant("restarts are spent at once", SPENT, "section 3", nothing(interrupts, "budget", result=(0, 0, 0.0))),
+    Mutant("what is lost for good leaves its children", SPENT, "I1", nothing(interrupt, "mark_with", result=[])),
+    Mutant("a free interruption costs a restart", LEAVES, "section 3", charged),
+    # Recovery
+    Mutant("nobody supersedes", LEFT, "I5", nothing(interrupts, "superseding", result=[])),
+    Mutant("supersede finds who goes on", TWO, "I5", without(INTERRUPTED, "read left")),
+    Mutant("supersede finds what is being stopped", TWO, "I5", without("child.status != ?", "read left")),
+    Mutant("supersede finds what has ended", TWO, "I5", both(without(LIVE_CHILD, "read left"))),
+    Mutant("supersede finds what others spawned", RESTED, "I5", without(OF_ITS_EPOCH, "read left")),
+    Mutant("supersede finds the detached", LEFT, "I5", without("child.detached = 0", "read left")),
+    Mutant("supersede comes late", SURVIVES, "section 7", nothing(interrupts, "is_superseding", result=True)),
+    Mutant(
+        "supersede stops what others spawned", RESTED, "section 7", without("containers.parent_epoch = ?", "supersede")
+    ),
+    Mutant("supersede stops the detached", LEFT, "section 2", without("containers.detached = 0", "supersede")),
+    Mutant("supersede stops what runs as if it did not", TWO, "I2", without("containers.node IS NULL", "supersede")),
+    Mutant("nobody resumes", LEFT, "I5", nothing(interrupts, "resume", result=[])),
+    Mutant("resume takes any status", TWO, "section 3", without(INTERRUPTED, "resume")),
+    Mutant("resume takes what is not due", LEFT, "section 7", without(DUE, "resume")),
+    Mutant("resume waits for nobody", TWO, "section 7", without(WAITS_NOT, "resume")),
+    Mutant("resume waits for what others spawned", RESTED, "I5", without(OF_ITS_EPOCH, "resume")),
+    Mutant("resume waits for the detached", LEFT, "I5", without("child.detached = 0", "resume")),
+    Mutant("resume waits for what has ended", LEFT, "I5", without(LIVE_CHILD, "resume")),
+    Mutant("resume waits for what cannot be stopped", SURVIVES, "I5", without("child.stop_error IS NULL", "resume")),
+    Mutant("resume takes a child before its parent", LEFT, "section 7", without(WITHOUT_PARENT, "resume")),
+    Mutant("resume leaves children of who runs", SPENT, "I5", without("parent.status = 'INTERRUPTED'", "resume")),
+    Mutant("resume leaves children of other runs", RESTED, "I5", without(OF_THAT_EPOCH, "resume")),
+    Mutant("resume leaves the detached to their parent", LEFT, "I5", without("containers.detached = 0", "resume")),
+    # Orphans
+    Mutant("no sweep stops orphans", HAND, "I5", nothing(orphans, "orphans", result=[])),
+    Mutant("a root is an orphan", HAND, "I9", without("containers.parent_container_id IS NOT NULL", "sweep orphans")),
+    Mutant("the detached are orphans", HAND, "section 2", without("containers.detached = 0", "sweep orphans")),
+    Mutant("children of who lives are orphans", HAND, "I9", without(GONE, "sweep orphans")),
+    Mutant("what has ended is an orphan", HAND, "I5", without(LIVE, "sweep orphans")),
+    Mutant("what is being stopped is an orphan", HAND, "I5", without(NOT_STOPPED, "sweep orphans")),
+    Mutant("nothing owed is released", HAND, "I3", nothing(orphans, "release_owed", result=[])),
+    Mutant("what is held is released", HAND, "I3", without(HOLDER_ENDED, "release owed")),
 ]

@@ -1,9 +1,11 @@
 """Small worlds, each with one kind of trouble.
 
 A script is what a body does: spawn X, follow X (publish X as the next step of a chain), count (an iteration without
-interval), rest, return, fail. What stands after a `|` is done by the next execution.
+interval), rest, return, fail; leave (cut off with its node, free), retry (the same, in a minute), restart (its error
+costs one); await X 2 (until X's second claim), wait (for ever). What stands after a `|` is done by the next execution.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from tests.model.truth import Truth
@@ -30,8 +32,10 @@ class Scenario:
     """How often a commit is not acknowledged, and written again."""
     looks_late: bool = False
     """A node takes an execution that has just given its slot back for one that died."""
-    by_hand: bool = False
-    """Interrupted containers are started again by hand."""
+    recoverers: int = 0
+    """How many bring back at once what was interrupted."""
+    hands: tuple[str, ...] = ()
+    """Containers that an operator ends by hand, with a live child perhaps."""
     detached: frozenset[str] = frozenset()
     survivors: frozenset[str] = frozenset()
     """Containers whose executions nothing can kill."""
@@ -44,11 +48,12 @@ class Scenario:
     @property
     def loses(self):
         """Something may be left undone, and a sweep has to find it."""
-        return bool(self.crashes or self.repeats or self.lost)
+        return bool(self.crashes or self.repeats or self.lost or self.hands)
 
     @property
     def roots(self):
-        spawned = set(" ".join(self.scripts.values()).replace(",", "").split()) | self.outside.keys()
+        words = [word.strip().split() for script in self.scripts.values() for word in re.split("[,|]", script)]
+        spawned = {word[1] for word in words if word[0] in {"spawn", "follow"}} | self.outside.keys()
         return [each for each in self.scripts if each not in spawned]
 
     def start(self):
@@ -56,6 +61,8 @@ class Scenario:
             nodes=tuple((node, "up") for node in self.nodes),
             births=frozenset(self.outside),
             stops=frozenset(self.stops),
+            recovering=((),) * self.recoverers,
+            hands=frozenset(self.hands),
             crashes=self.crashes,
             repeats=self.repeats,
         )
@@ -106,11 +113,11 @@ SCENARIOS = {
         ),
         Scenario(
             "a node is lost while a tree is stopped",
-            {"coord": "spawn one, return", "one": "return"},
+            {"coord": "spawn one, return | return", "one": "return"},
             stops=("coord",),
             nodes=("a", "b"),
             lost="a",
-            by_hand=True,
+            recoverers=1,
         ),
         Scenario(
             "containers rest and wake while they are stopped",
@@ -130,7 +137,72 @@ SCENARIOS = {
             nodes=("a", "b"),
             lost="a",
             fenced=False,
-            by_hand=True,
+            recoverers=1,
+        ),
+        Scenario(
+            "processes die more often than they may, over their children",
+            {"coord": "spawn one, return | spawn two, return", "one": "return", "two": "return"},
+            crashes=2,
+            recoverers=1,
+        ),
+        Scenario(
+            "two recoverers take up a run that was cut off while its tree is stopped",
+            {"coord": "spawn one, leave | return", "one": "return"},
+            stops=("coord",),
+            recoverers=2,
+        ),
+        Scenario(
+            "children of a run that rested go on when a later one is cut off",
+            {
+                "coord": "spawn one, rest | spawn two, retry | return",
+                "one": "await coord 2, leave | await coord 3, return",
+                "two": "return",
+            },
+            recoverers=1,
+        ),
+        Scenario(
+            "a run is cut off, and so are the children that it leaves",
+            {
+                "coord": "spawn one, spawn free, retry | return",
+                "one": "leave | return",
+                "free": "leave | await coord 2, return",
+            },
+            detached=frozenset({"free"}),
+            recoverers=1,
+        ),
+        Scenario(
+            "two recoverers come to a run whose child survives its kill",
+            {"coord": "spawn one, leave | return", "one": "wait"},
+            survivors=frozenset({"one"}),
+            recoverers=2,
+        ),
+        Scenario(
+            "an execution leaves, and is not told",
+            {"coord": "leave | restart | return"},
+            stops=("coord",),
+            repeats=1,
+            recoverers=1,
+        ),
+        Scenario(
+            "an execution leaves after its lease",
+            {"coord": "leave | return"},
+            nodes=("a", "b"),
+            lost="a",
+            fenced=False,
+            recoverers=1,
+        ),
+        Scenario(
+            "a hand ends containers over their children",
+            {"root": "spawn sub, spawn free, return", "sub": "wait", "free": "wait"},
+            hands=("root",),
+            detached=frozenset({"free"}),
+        ),
+        Scenario(
+            "what a hand left is stopped while a sweep comes",
+            {"root": "spawn sub, return", "sub": "leave | wait"},
+            hands=("root",),
+            stops=("sub",),
+            recoverers=1,
         ),
     ]
 }

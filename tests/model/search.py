@@ -65,11 +65,16 @@ class Search:
         """Take every step from one state; True if none leads on."""
         number, truth = self.states[at]
         contents = self.memory.contents[number]
-        onward = set()
+        onward, sooner = set(), {at}
         for step in steps(self.scenario, truth, contents):
-            onward.add(self._take(at, number, truth, step))
+            to = self._take(at, number, truth, step)
+            onward.add(to)
+            if not step.is_time:
+                sooner.add(to)
         onward.discard(at)
         self.links.append(onward)
+        if sooner == {at}:
+            self._check(at, invariants.overdue(self.scenario, truth, contents))
         if not onward:
             self._check(at, invariants.stuck(self.scenario, truth, contents))
         return not onward

@@ -17,5 +17,7 @@ class Step:
     call: tuple[Any, ...] | None
     then: Callable[..., Any]
     """Takes the transaction's result, and whether it changed anything."""
+    is_time: bool = False
+    """Nobody does it: a moment comes."""
     reads: Any = None
     """All that the transaction looks at before it does nothing, where that is less than everything."""

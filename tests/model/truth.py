@@ -37,13 +37,19 @@ class Truth:
     """Hashable: a state of the search is one of these and one content of the database."""
 
     nodes: tuple = ()
-    """Pairs of a node and how it is: up, cut (renews no more), fenced (its processes are dead), expired."""
+    """Pairs of a node and how it is: up, cut (renews no more), fenced (its processes are dead), expired; then, if it
+    renews after all, back (nobody had declared it dead) or gone."""
     runs: frozenset = frozenset()
     dead: frozenset = frozenset()
     """Runs that died, and whether they were killed; their node has not looked yet."""
     chores: frozenset = frozenset()
     swept: tuple = ()
     """What a sweep has read and not done yet."""
+    recovering: tuple = ()
+    """What each recoverer has read and not done yet, in an order of its own: they are all alike."""
+    hands: frozenset = frozenset()
+    """Containers that are still to be ended by hand."""
+    ended_by_hand: frozenset = frozenset()
     births: frozenset = frozenset()
     """Children that are still to be spawned from outside."""
     stops: frozenset = frozenset()
@@ -74,6 +80,11 @@ class Truth:
 
     def chore(self, do, container, by):
         return self.but(chores=self.chores | {Chore(do, container, by)})
+
+    @property
+    def awake(self):
+        """Nodes that claim, and look at their processes."""
+        return [node for node, how in self.nodes if how in {"up", "cut", "back"}]
 
     @property
     def living(self):
