@@ -105,6 +105,14 @@ def test_many_go_on_in_one_pass(grove):
     assert grove.recover() == Recovered()
 
 
+def test_what_a_hand_interrupted_does_not_go_on_while_it_runs(grove):
+    grove.run("worker-1")
+    grove.edit("worker-1", status="INTERRUPTED")
+    assert grove.recover().resumed == ()
+    grove.end("worker-1")
+    assert grove.status("worker-1") == "COMPLETED"
+
+
 def test_what_it_says_is_what_goes_on(grove, caplog):
     grove.run("worker-1", player_id=12)
     grove.interrupt("worker-1")
@@ -288,7 +296,7 @@ def test_what_went_on_between_look_and_lock_is_left_alone(grove):
     assert recover.supersede_one(grove.database, "coord-123", 2) == ([], [])
     cut_off(grove, "coord-123")
     assert recover.supersede_one(grove.database, "coord-123", 1) == ([], [])
-    assert grove.status("worker-1") == "RUNNING"
+    assert (grove.status("worker-1"), recorded_stops(grove)) == ("RUNNING", [])
     assert recover.supersede_one(grove.database, "coord-123", 2)[0] == ["worker-1"]
 
 
