@@ -17,7 +17,7 @@ def memory():
     return Memory()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def raced_url(postgres):
     url = postgres.create_database("raced")
     migrate(url)
@@ -37,6 +37,28 @@ def grove(raced_url):
 def pool():
     with ThreadPoolExecutor(4) as threads:
         yield threads
+
+
+@pytest.fixture(params=[False, True], ids=["as it is", "mutant"])
+def is_mutant(request):
+    return request.param
+
+
+@pytest.fixture
+def without(grove, is_mutant):
+    """Takes words out of every statement that is sent, if this is the mutant."""
+    taken = []
+
+    def take(words):
+        def take_out(_connection, _cursor, sql, parameters, _context, _many):
+            taken.append(words in sql)
+            return sql.replace(words, ""), parameters
+
+        if is_mutant:
+            sa.event.listen(grove.database.engine, "before_cursor_execute", take_out, retval=True)
+
+    yield take
+    assert any(taken) == is_mutant
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -22,28 +22,6 @@ pytestmark = pytest.mark.postgres
 c = table.c
 
 
-@pytest.fixture(params=[False, True], ids=["as it is", "mutant"])
-def is_mutant(request):
-    return request.param
-
-
-@pytest.fixture
-def without(grove, is_mutant):
-    """Takes words out of every statement that is sent, if this is the mutant."""
-    taken = []
-
-    def take(words):
-        def take_out(_connection, _cursor, sql, parameters, _context, _many):
-            taken.append(words in sql)
-            return sql.replace(words, ""), parameters
-
-        if is_mutant:
-            sa.event.listen(grove.database.engine, "before_cursor_execute", take_out, retval=True)
-
-    yield take
-    assert any(taken) == is_mutant
-
-
 # A child that is being spawned while its parent is marked
 
 
