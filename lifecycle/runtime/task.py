@@ -64,7 +64,7 @@ class ContainerTask(Task):
             raise ImpossibleSettings(f"{self.name}: interval and grace cannot be negative")
         if self.max_restarts is not None and not (isinstance(self.max_restarts, int) and self.max_restarts >= 0):
             raise ImpossibleSettings(f"{self.name}: max_restarts must be a whole number from 0: {self.max_restarts!r}")
-        if not all(isinstance(each, type) and issubclass(each, Exception) for each in self.restart_on):
+        if not _are_errors(self.restart_on):
             raise ImpossibleSettings(f"{self.name}: restart_on is a list of Exception classes, not {self.restart_on!r}")
 
     def spawn(
@@ -167,3 +167,9 @@ class ContainerTask(Task):
             value = self.run(*args, **kwargs)
             return value.result if isinstance(value, Finish) else value
         return run(self, args, kwargs)
+
+
+def _are_errors(classes: Any) -> bool:
+    """A list of Exception classes; one alone is none."""
+    listed = isinstance(classes, list | tuple)
+    return listed and all(isinstance(each, type) and issubclass(each, Exception) for each in classes)

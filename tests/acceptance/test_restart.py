@@ -189,3 +189,21 @@ def test_a_try_that_is_lost_is_tried_again_as_the_same_try(scene):
         (1, "0"),
     ]
     assert scene.get("worker-1").restart_count == 1
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("lease", "1.9", "two heartbeats of 1.0 s do not fit in a lease of 1.9 s less its margin of 0.19 s"),
+        ("grace", "-1", "lifecycle_grace cannot be negative: -1.0"),
+        ("max_restarts", "2.5", "lifecycle_max_restarts must be a whole number, not '2.5'"),
+    ],
+)
+def test_impossible_settings_stop_a_node_with_one_line(world, name, value, said):
+    failed = world.failing_start(**{f"LIFECYCLE_{name.upper()}": value})
+    assert failed.returncode == 1
+    lines = (failed.stdout + failed.stderr).strip().splitlines()
+    assert (len(lines), said in lines[0]) == (1, True), lines

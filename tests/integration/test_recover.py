@@ -339,6 +339,23 @@ def test_one_that_is_being_stopped_is_not_waited_for(postgres_grove):
 
 
 @pytest.mark.postgres
+def test_one_whose_parent_is_cut_off_just_now_is_left_to_it(postgres_grove):
+    """It was found and locked; then its parent's node dies, and the UPDATE asks again."""
+    grove = postgres_grove
+    grove.run("coord-123")
+    grove.run("worker-1", grove.get("coord-123"))
+    grove.interrupt("worker-1")
+
+    def lose_parent(*_):
+        grove.lose("coord-123")
+
+    with grove.database.begin() as connection:
+        sa.event.listen(connection, "after_cursor_execute", lose_parent, once=True)
+        assert interrupts.resume(connection, 10) == []
+    assert grove.status("coord-123", "worker-1") == ["INTERRUPTED", "INTERRUPTED"]
+
+
+@pytest.mark.postgres
 def test_recoveries_as_they_come(postgres_grove):
     """Forty trees that lost their node, four recoveries at a time, until all go on."""
     grove, trees = postgres_grove, [f"coord-{n}" for n in range(40)]

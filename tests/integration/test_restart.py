@@ -1,15 +1,19 @@
 """One restart budget a container: what is charged to it, what is free, when it is full again, and what is spent."""
 
+import re
+
 import pytest
 import sqlalchemy as sa
 
+from lifecycle import ContainerTask
 from lifecycle.domain.policy import Restarts
-from lifecycle.errors import ExecutionSuperseded
+from lifecycle.errors import ExecutionSuperseded, ImpossibleSettings
 from lifecycle.store.clock import later, now
 from lifecycle.store.tables import containers as table
 from lifecycle.trees import interrupt
 from lifecycle.trees.doorbell import tell
 from lifecycle.trees.interrupt import Cut
+from tests.integration.test_cli_verbs import make_app, url_of
 
 BY_CASCADE = "Stopped via cascade (parent container stopped)"
 HASTY = Restarts(backoff=(0.0,))
@@ -270,3 +274,38 @@ def test_one_that_waits_for_a_try_says_which_and_how_long(grove):
     assert told in {f"restart 2/3 in {seconds} s" for seconds in range(27, 31)}
     change = grove.changes("worker-1")[-1]
     assert (change.to_status, change.why, change.by, change.epoch) == ("INTERRUPTED", "node lost", "node-1", 2)
+
+
+# What a task and the settings say
+
+
+def idle():
+    """A body."""
+
+
+@pytest.mark.parametrize(
+    ("option", "setting", "allowed"),
+    [({}, None, 3), ({}, 5, 5), ({"max_restarts": 0}, 5, 0), ({"max_restarts": 9}, 5, 9)],
+)
+def test_a_task_says_how_often_or_the_settings_do(database, option, setting, allowed):
+    app = make_app(url_of(database))
+    app.conf.lifecycle_max_restarts = setting
+    task = app.task(base=ContainerTask, name="other", shared=False, **option)(idle)
+    assert task.spawn().max_restarts == allowed
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"max_restarts": -1}, "other: max_restarts must be a whole number from 0: -1"),
+        ({"max_restarts": 1.5}, "other: max_restarts must be a whole number from 0: 1.5"),
+        ({"restart_on": ["ValueError"]}, "other: restart_on is a list of Exception classes"),
+        ({"restart_on": [KeyboardInterrupt]}, "other: restart_on is a list of Exception classes"),
+        ({"restart_on": ConnectionError}, "other: restart_on is a list of Exception classes"),
+    ],
+)
+def test_options_that_cannot_be_meant(sqlite_url, option, said):
+    app = make_app(sqlite_url)
+    app.task(base=ContainerTask, name="other", shared=False, **option)(idle)
+    with pytest.raises(ImpossibleSettings, match=re.escape(said)):
+        app.lifecycle.types()
