@@ -74,6 +74,7 @@ class Lifecycle(Records, Upkeep):
             self.settings.database_url,
             schema=self.settings.database_schema,
             busy_timeout=self.settings.lease / 4,
+            idle_timeout=self.settings.lease,  # nobody takes a container from a process that is paused for less
             around=shield,  # no stop is raised in our own transactions
         )
 

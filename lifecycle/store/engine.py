@@ -1,10 +1,8 @@
 """One database: its engine, its transactions, its identity, and the errors it makes."""
 
 import json
-import math
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
@@ -13,7 +11,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
-    InvalidatePoolError,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -25,6 +22,7 @@ from lifecycle.errors import (
     StoreError,
     StoreUnreachable,
 )
+from lifecycle.store import connections
 from lifecycle.store.forks import close_at_fork, no_fork
 from lifecycle.store.tables import identity
 from lifecycle.store.url import parse_url, shown
@@ -33,7 +31,6 @@ Connection = sa.Connection
 Around = Callable[[], AbstractContextManager[None]]
 CONNECT_TIMEOUT = 5  # seconds
 READS = "lifecycle_reads"  # an execution option: AUTOCOMMIT would set it up, and back, at each use
-IDLE = 1.0  # seconds after which a connection is asked whether it still lives
 PSYCOPG2_MISSING = "PostgreSQL needs psycopg2: pip install 'celery-lifecycle[postgres]'"
 
 
@@ -41,16 +38,25 @@ class Database:
     """A database by its URL; safe to hold across a fork and between threads.
 
     `begin()` is a write transaction, `read()` one snapshot after another; `around` is entered for each.
+    busy_timeout: seconds to wait for SQLite's lock. idle_timeout: seconds after which PostgreSQL ends a transaction
+    whose process says nothing.
     Raises StoreUnreachable, SchemaMissing or StoreError, never a driver's own error; only SQLAlchemy's IntegrityError
     is left as it is.
     """
 
     def __init__(
-        self, url: str, *, schema: str | None = None, busy_timeout: float = 8.0, around: Around = nullcontext
+        self,
+        url: str,
+        *,
+        schema: str | None = None,
+        busy_timeout: float = 8.0,
+        idle_timeout: float = 30.0,
+        around: Around = nullcontext,
     ) -> None:
         self.url = parse_url(url)
         self.schema = schema
         self._busy_timeout = busy_timeout
+        self._idle_timeout = idle_timeout
         self._around = around
         self._engine: sa.Engine | None = None
         self._reading: sa.Engine | None = None
@@ -155,7 +161,8 @@ class Database:
             )
         except ModuleNotFoundError as error:
             raise StoreError(PSYCOPG2_MISSING) from error
-        _ping_when_idle(engine)
+        connections.ping_when_idle(engine)
+        connections.let_go_when_idle(engine, self._idle_timeout)
         return engine
 
     def _create_sqlite(self) -> sa.Engine:
@@ -195,23 +202,6 @@ class Database:
 
 CONFLICTS = {"LockNotAvailable", "DeadlockDetected", "SerializationFailure"}
 MISSING = {"UndefinedTable", "UndefinedColumn", "InvalidSchemaName"}
-
-
-def _ping_when_idle(engine: sa.Engine) -> None:
-    """A connection that lay idle may have lost its server; a ping before each use would slow those that did not."""
-
-    def note(_connection: Any, record: Any) -> None:
-        record.info["used"] = time.monotonic()
-
-    def ping(connection: Any, record: Any, _proxy: Any) -> None:
-        if time.monotonic() - record.info.get("used", math.inf) > IDLE:
-            try:
-                engine.dialect.do_ping(connection)
-            except engine.dialect.loaded_dbapi.Error as error:
-                raise InvalidatePoolError from error
-
-    sa.event.listen(engine, "checkin", note)
-    sa.event.listen(engine, "checkout", ping)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
