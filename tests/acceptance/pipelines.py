@@ -458,7 +458,7 @@ def mustering(queues, seconds=3600.0):
     """Each of its runs has a worker of its own on each of these queues, slow to stop, and named after the run."""
     here = current_container()
     for n, queue in enumerate(queues):
-        cleaning.spawn([1.0], queue=queue, container_id=f"worker-{here.epoch}-{n}.{here.id.rpartition('.')[2]}")
+        cleaning.spawn([2.0], queue=queue, container_id=f"worker-{here.epoch}-{n}.{here.id.rpartition('.')[2]}")
     tick(seconds)
 
 
