@@ -14,7 +14,7 @@ def steps(scenario, truth, contents):
         *claims(scenario, truth, contents),
         *deaths(truth, contents),
         *chores(truth),
-        *sweeps(scenario, truth),
+        *sweeps(scenario, truth, contents),
         *lost_nodes(scenario, truth),
         *recoveries(scenario, truth, contents),
         *hands(scenario, truth, contents),
@@ -68,23 +68,24 @@ def done(left, chore):
     return then
 
 
-def sweeps(scenario, truth):
+def sweeps(scenario, truth, contents):
     """One pass reads what is left, then takes it up piece by piece while the others go on."""
     if not scenario.loses:
         return  # then all has to end without it
     if not {"expired", "gone"}.isdisjoint(dict(truth.nodes).values()):
         yield Step("a sweep declares the dead", ("declare dead",), lambda gone, changed: truth)
         if not truth.swept:
-            yield Step("a sweep reads the lost", ("read lost",), read(truth, "lose"))
+            reads = (contents.outline, frozenset(contents.dead))
+            yield Step("a sweep reads the lost", ("read lost",), read(truth, "lose"), reads=reads)
     if truth.swept:
         yield taken_up(truth, *truth.swept[0])
     else:
-        yield Step("a sweep reads the unsettled", ("read unsettled",), read(truth, "settle"))
+        yield Step("a sweep reads the unsettled", ("read unsettled",), read(truth, "settle"), reads=contents.outline)
 
 
 def read(truth, do):
     def then(found, changed):
-        return truth.but(swept=tuple((do, *(each if do == "lose" else (each,))) for each in sorted(found)))
+        return truth.but(swept=tuple((do, *(each if do == "lose" else (each,))) for each in sorted(found or ())))
 
     return then
 
@@ -119,7 +120,7 @@ def lost_nodes(scenario, truth):
         for run in here:
             late = late.swap(run, stale=True)
         yield Step(f"the lease of {node} runs out", ("expire", node), lambda result, changed: late)
-    elif how == "expired" and not scenario.fenced:
+    elif how == "expired" and scenario.suspended:
         yield Step(f"{node} renews late", ("renew", node), renewed(truth, node, here))
 
 

@@ -123,12 +123,12 @@ def declare_dead(memory):
 
 def read_lost(memory):
     with memory.database.read() as connection:
-        return tuple(nodes.rows_on_dead_nodes(connection))
+        return tuple(nodes.rows_on_dead_nodes(connection)) or None
 
 
 def read_unsettled(memory):
     with memory.database.read() as connection:
-        return tuple(endings.unsettled(connection))
+        return tuple(endings.unsettled(connection)) or None
 
 
 def wake(memory, container):
@@ -150,7 +150,7 @@ def interrupt_(memory, container, epoch, word):
 
 def read_left(memory):
     with memory.database.read() as connection:
-        return tuple(interrupts.superseding(connection, 9))
+        return tuple(interrupts.superseding(connection, 9)) or None
 
 
 def supersede(memory, container, epoch):
@@ -159,7 +159,7 @@ def supersede(memory, container, epoch):
 
 def resume(memory):
     with memory.database.begin() as connection:
-        return tuple(moved.id for moved in interrupts.resume(connection, 9))
+        return tuple(moved.id for moved in interrupts.resume(connection, 9)) or None
 
 
 def renew(memory, node):

@@ -8,6 +8,7 @@ import zlib
 from collections import namedtuple
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 
 import sqlalchemy as sa
 
@@ -21,6 +22,10 @@ ORDER = {containers: "id", transitions: "container_id, id", assignments: "resour
 COUNTED = (transitions, assignments)  # whose ids only count writes: two orders of the same writes are one content
 COLUMNS = {table: [c.name for c in table.c if c.name != "id" or table not in COUNTED] for table in ORDER}
 ROWS = {table: namedtuple(table.name, names) for table, names in COLUMNS.items()}  # noqa: PYI024 - no types to name
+
+OUTLINE = attrgetter(
+    "id", "status", "epoch", "node", "outcome", "wake_at", "parent_epoch", "stop_error", "stop_deadline"
+)
 
 
 class Memory:
@@ -92,6 +97,7 @@ class Contents:
         self.held = [each for each in held if each.released_at is None]
         self.released = [each for each in held if each.released_at is not None]
         self.dead = {node.id for node in node_rows if node.dead}
+        self.outline = tuple(map(OUTLINE, rows))
         self.stops = stop_rows
 
 

@@ -220,7 +220,7 @@ MUTANTS = [
         both(held_as("lose", node=Whoever), without(NODE, "lose"), without(HAS_NODE, "lose")),
     ),
     Mutant("a lease runs out before the fence", LATE, "I9", unfenced),
-    Mutant("a node renews once it is dead", LATE, "I9", without("nodes.dead = 0", "renew")),
+    Mutant("a node renews once it is dead", LEAVES_LATE, "I9", without("nodes.dead = 0", "renew")),
     Mutant("a sweep declares who renews dead", LOST, "I9", without(SILENT, "declare dead")),
     Mutant("a sweep takes from nodes that live", LOST, "I9", without(NOT_ON_LIVING, "read lost")),
     # Interruptions

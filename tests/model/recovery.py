@@ -17,17 +17,18 @@ def recoveries(scenario, truth, contents):
             label = f"a recoverer supersedes the children of {container}#{epoch}, then {len(later)} more"
             yield Step(label, ("supersede", container, epoch), superseded(after))
         else:
-            yield Step("a recoverer reads what was left", ("read left",), found(truth, contents, left))
+            then = found(truth, contents, left)
+            yield Step("a recoverer reads what was left", ("read left",), then, reads=contents.outline)
     if truth.recovering:
-        yield Step("a recoverer resumes", ("resume",), resumed(truth, contents))
+        yield Step("a recoverer resumes", ("resume",), resumed(truth, contents), reads=contents.outline)
 
 
 def found(truth, contents, left):
     def then(read, changed):
-        for container, epoch in read:
+        for container, epoch in read or ():
             if not any(is_left(row, container, epoch) for row in contents.rows.values()):
                 raise Broken(f"I5: a recoverer finds {container}#{epoch}, which left nothing to stop")
-        return truth.but(recovering=tuple(sorted([*left, read])))
+        return truth.but(recovering=tuple(sorted([*left, read or ()])))
 
     return then
 
@@ -49,7 +50,7 @@ def superseded(truth):
 
 def resumed(truth, contents):
     def then(ids, changed):
-        for row in (contents.rows[each] for each in ids):
+        for row in (contents.rows[each] for each in ids or ()):
             if row.wake_at is not None and row.wake_at > NOW:
                 raise Broken(f"section 7: {row.id} goes on before its time")
             parent = contents.rows.get(row.parent_container_id)

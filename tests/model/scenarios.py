@@ -26,6 +26,8 @@ class Scenario:
     """The node whose lease may run out."""
     fenced: bool = True
     """False: nothing kills the processes of a node whose lease ran out (a suspended machine, a taken timer)."""
+    suspended: bool = False
+    """The lost node renews its lease after all, when it has run out."""
     crashes: int = 0
     """How often a process dies of its own."""
     repeats: int = 0
@@ -189,6 +191,7 @@ SCENARIOS = {
             nodes=("a", "b"),
             lost="a",
             fenced=False,
+            suspended=True,
             recoverers=1,
         ),
         Scenario(
