@@ -3,7 +3,8 @@
 
 python3 dev.py run [folder]                    the main job: crawls the *.py files of a folder, until Ctrl-C
 python3 dev.py test [arguments of pytest]      linters, types, floors, tests, coverage; with arguments only pytest
-python3 dev.py bench [spawn] [stop] [mark]      benchmarks against plain Celery; --rounds N, --profile
+python3 dev.py bench [spawn] [stop] [mark] [retention]
+                                               benchmarks against plain Celery; --rounds N, --profile
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import mark, profile, spawn, stop
+from benchmarks import mark, profile, retention, spawn, stop
 from benchmarks.stage import staged
 from job.binaries import ServerMissing
 from job.processes import Failed
 
-BENCHMARKS = {"spawn": spawn, "stop": stop, "mark": mark}
+BENCHMARKS = {"spawn": spawn, "stop": stop, "mark": mark, "retention": retention}
 FOLDER = Path("var/bench")
 FAST = "PostgreSQL has fsync=off and synchronous_commit=off here. Ratios count, not seconds."
 

@@ -6,7 +6,7 @@ import json
 import pstats
 import re
 
-from benchmarks import mark, processor, stop, trace
+from benchmarks import mark, processor, retention, stop, trace
 from benchmarks.spawn import CONTAINERS, WARM, WAYS, seconds, ways
 from benchmarks.stage import DATABASES, PLAIN, staged, until
 
@@ -50,6 +50,16 @@ def _mark(stage):
         mark.plant(database, "profiled", mark.SIZES[1])
         yield name, _profiled(lambda database=database: mark.mark_all(database, "profiled"))
         database.dispose()
+
+
+def _retention(stage):
+    """Who stops a tree, ends a child or sweeps, over a long history and over none."""
+    for name, ended in ((retention.NONE, False), (retention.FULL, True)):
+        parents = retention.Parents(stage, ended=ended)
+        for way, call in retention.WAYS.items():
+            call(parents)
+            yield f"{way} {name}", _profiled(lambda call=call, parents=parents: call(parents))
+        parents.database.dispose()
 
 
 def _profiled(call):
@@ -114,4 +124,4 @@ def _functions(stage, name, way):
     return "".join(_functions_of(str(path), path.stem) for path in found)
 
 
-PROFILES = {"spawn": _spawn, "stop": _stop, "mark": _mark}
+PROFILES = {"spawn": _spawn, "stop": _stop, "mark": _mark, "retention": _retention}

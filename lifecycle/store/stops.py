@@ -82,13 +82,14 @@ def _below_asked(
 ) -> sa.Select[Any]:
     """Children of what a stop asked, and of its target.
 
-    PostgreSQL takes each parent to have as many children as one on average: where a single parent has most of them, it
-    reads the whole table. It cannot if it is to go parent by parent, in the order of their index.
+    A planner takes each parent to have as many children as one on average: where a single parent has most of them, it
+    reads the whole table. It does not if it is to go in the order of their index, on PostgreSQL parent by parent.
     """
     target: sa.Select[Any] = sa.select(sa.literal(container_id))
     asked = sa.union(transitions.asked_by(stop_id), target)
     if connection.dialect.name != "postgresql":
-        return sa.select(*ABOUT).where(c.parent_container_id.in_(asked), which).limit(limit)
+        children = sa.select(*ABOUT).where(c.parent_container_id.in_(asked), which)
+        return children.order_by(c.parent_container_id, c.player_id).limit(limit)
     above = asked.subquery("above")
     children = sa.select(*ABOUT).where(c.parent_container_id == above.c.container_id, which)
     children = children.order_by(c.parent_container_id, c.player_id).limit(limit)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from lifecycle.domain.ending import completed
 from lifecycle.errors import InvalidArgument, StoreUnreachable
-from lifecycle.store import logs, prunes
+from lifecycle.store import logs, prunes, stops
 from lifecycle.store.clock import later
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import assignments, container_logs, containers, metadata, nodes, quarantines
@@ -365,6 +365,13 @@ def test_a_batch_is_found_by_an_index(forest):
     for plan in (old, lines_gone):
         assert "Seq Scan" not in plan, plan
         assert plan != "SCAN container_logs", plan
+
+
+def test_the_report_of_another_stop_reads_no_history(forest):
+    """A planner takes each parent to have as many children as the only one it knows."""
+    forest.run("lone")
+    plans = plans_of(forest.database, lambda on: stops.ended_below(on, 1, "lone"))
+    assert not any(scans(plan) for plan in plans), plans
 
 
 # What else goes on
