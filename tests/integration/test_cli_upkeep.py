@@ -21,7 +21,7 @@ IMPOSSIBLE = [
     ("grace", -1, "lifecycle_grace cannot be negative: -1.0"),
     ("max_restarts", -1, "lifecycle_max_restarts must be a whole number from 0, not -1"),
     ("restart_backoff", "5,soon", "lifecycle_restart_backoff must be numbers of seconds with commas between them"),
-    ("restart_backoff", "5,-1", "lifecycle_restart_backoff must be seconds from 0, as 5,30,120, not '5,-1'"),
+    ("restart_backoff", "5,-1", "1,000,000,000, as 5,30,120, not '5,-1'"),
     ("healthy_after", "inf", "lifecycle_healthy_after must be a finite number of seconds, not inf"),
     ("sweep_every", 0, "lifecycle_sweep_every must be more than 0 s, not 0.0"),
     ("recover_every", "now and then", "lifecycle_recover_every must be a number, not 'now and then'"),
