@@ -56,7 +56,7 @@ def parents():
 
 AWAY = {  # how it goes, how it comes back, and how many seconds that takes
     "hangs": (Mortal.halt, Mortal.go_on, 0.0),
-    "is gone": (Mortal.crash, Mortal.start, 0.4),
+    "is gone": (Mortal.crash, Mortal.start, 0.2),
 }
 
 
