@@ -29,13 +29,16 @@ STAMP = VENV / "dev.stamp"
 OLDEST = (3, 11)
 INSTALL_LOCKED = ["--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
 INSTALL_PROJECT = ["--no-deps", "--no-build-isolation", "-e", str(ROOT)]
+ELSEWHERE = ["tests/unit", "tests/integration", "tests/model"]
 STAGES = {
     "ruff check": ["-m", "ruff", "check"],
     "ruff format": ["-m", "ruff", "format", "--check"],
     "mypy": ["-m", "mypy"],
     "import-linter": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     "coverage erase": ["-m", "coverage", "erase"],  # what a run left that was cut off
-    "pytest": ["-m", "coverage", "run", "-m", "pytest"],
+    # Two at once, a file each, where tests wait for databases; one after the other where they time real nodes.
+    "pytest": ["-m", "coverage", "run", "-m", "pytest", "-n", "2", "--dist", "loadfile", *ELSEWHERE],
+    "pytest acceptance": ["-m", "coverage", "run", "-m", "pytest", "tests/acceptance"],
     "coverage combine": ["-m", "coverage", "combine", "--quiet"],
     "coverage report": ["-m", "coverage", "report"],
 }

@@ -49,7 +49,10 @@ def total(swept: Swept, *, dry_run: bool) -> str:
     """The last line, in the seed's words."""
     if not swept.found:
         return NOTHING
+    would = "would " if dry_run else ""
+    cleaned, mended = ("clean up", "mend") if dry_run else ("cleaned up", "mended")
     orphans, others = len(swept.orphans), swept.found - len(swept.orphans)
-    cleaned, mended = ("Would clean up", "mend") if dry_run else ("Cleaned up", "mended")
-    more = f", and {mended} {others:,} more" if others else ""
-    return f"{cleaned} {count(orphans, 'orphaned worker')}{more}"
+    done = [f"{cleaned} {count(orphans, 'orphaned worker')}"] if orphans else []
+    done += [f"{mended} {others:,} {'more' if orphans else 'other' if others == 1 else 'others'}"] if others else []
+    line = would + ", and ".join(done)
+    return line[0].upper() + line[1:]

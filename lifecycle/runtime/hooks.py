@@ -18,6 +18,7 @@ from lifecycle.runtime.message import HEADER, header
 from lifecycle.runtime.node import Node
 from lifecycle.runtime.run import finish
 from lifecycle.store import schema
+from lifecycle.trees import stop
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
@@ -39,6 +40,7 @@ def install(lifecycle: "Lifecycle") -> None:
         (signals.worker_shutdown, hooks.stop_node),
         (signals.before_task_publish, hooks.say_parent),
         (signals.task_postrun, hooks.finish_run),
+        (signals.task_revoked, hooks.stop_revoked),
     ):  # by a name of its own: older Celery takes the methods of two apps for one
         signal.connect(receiver, weak=False, dispatch_uid=(receiver.__name__, id(lifecycle)))
 
@@ -108,3 +110,13 @@ class Hooks:
         execution = current_execution()
         if execution is not None and task is not None and task.app is self._lifecycle.app:
             finish(task, task_id, state, retval)
+
+    def stop_revoked(self, sender: Any = None, request: Any = None, **_: Any) -> None:
+        """Celery has revoked a message of ours, and discards this id for hours: it is a stop of the tree."""
+        if self._lifecycle.node is None or request is None or getattr(sender, "lifecycle", None) is not self._lifecycle:
+            return
+        try:
+            stop.mark(self._lifecycle.database, stop.Request(container_id=request.id, by="Celery revoke"))
+        except LifecycleError as error:
+            log.warning("revoked, but not stopped container=%s error=%s", request.id, error)
+        self._lifecycle.node.look_now()

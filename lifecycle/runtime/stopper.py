@@ -65,8 +65,13 @@ class Stopper:
         self._stop_strays(pool, rows, before, after)
 
     def _stop(self, pool: Pool, row: Held) -> bool:
-        """Signal a STOPPING execution if its turn has come, kill it past its deadline; True if it was signalled."""
+        """Signal a STOPPING execution if its turn has come, kill it past its deadline or at a cold shutdown.
+
+        True if it was signalled.
+        """
         run, late = Run(row.id, row.epoch), -(row.seconds_to_deadline or 0.0)
+        if self._at_once:
+            self._kill(pool, key_of(row), run, "killed, the node shuts down")
         if late >= 0 and (not row.has_live_child or late >= self._settings.kill_after):
             self._kill_late(pool, row, run, late)
         if row.has_live_child and not row.signal_due and late < 0:

@@ -4,8 +4,10 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from lifecycle.domain.status import Status
+from lifecycle.errors import ContainerNotFound
 from lifecycle.store import transitions
 from lifecycle.store.clock import UtcDateTime, now
 from lifecycle.store.runs import MOVED, Moved, moved
@@ -19,7 +21,10 @@ ROW = (*ABOUT, c.status, c.stop_error, c.created_at)
 def open_stop(
     connection: sa.Connection, container_id: str, *, by: str, reason: str | None, grace: float | None
 ) -> tuple[int, datetime]:
-    """Record that a stop begins; its id, and the time all its deadlines count from."""
+    """Record that a stop begins; its id, and the time all its deadlines count from.
+
+    Raises ContainerNotFound for one that was pruned meanwhile.
+    """
     values = {
         "container_id": container_id,
         "requested_at": now(),
@@ -27,7 +32,11 @@ def open_stop(
         "reason": reason,
         "grace": grace,
     }
-    row = connection.execute(stops.insert().values(**values).returning(stops.c.id, stops.c.requested_at)).one()
+    opened = stops.insert().values(**values).returning(stops.c.id, stops.c.requested_at)
+    try:
+        row = connection.execute(opened).one()
+    except IntegrityError as error:
+        raise ContainerNotFound(container_id) from error
     return row.id, row.requested_at
 
 

@@ -160,7 +160,7 @@ def _walk(rows: Iterable[Any], *, oldest_last: bool) -> list[str]:
 def log_report(made: StopReport, target: Any, rows: Iterable[Any]) -> None:
     """The facts of a stop in the log, one event each, at the seed's levels."""
     by_id = {row.id: row for row in rows}
-    for container_id in made.already_ended:
+    for container_id in made.already_ended if log.isEnabledFor(logging.DEBUG) else ():
         log.debug("container already ended %s", about(by_id[container_id]))
     for container_id, why in made.failed.items():
         log.error("container not stopped %s why=%s", about(by_id[container_id]), why)

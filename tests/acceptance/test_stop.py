@@ -413,3 +413,11 @@ def test_a_stop_with_its_node_killed_ends_when_the_lease_has_run_out(nervous_sce
     assert set(report.stopped) == {"worker-1", "coord-123"}
     assert took < scene.lifecycle.settings.expires_in + 5
     assert scene.get("worker-1").exit_message == CASCADE
+
+
+def test_a_revoke_of_a_running_container_is_a_stop_of_its_tree(scene):
+    scene.run(scene.plan("coord-123", scene.plan("worker-1")))
+    scene.world.app.control.revoke(scene.id("coord-123"), terminate=True)
+    scene.becomes("coord-123", "STOPPED")
+    scene.becomes("worker-1", "STOPPED")
+    assert [scene.get(name).stop_by for name in ("coord-123", "worker-1")] == ["Celery revoke"] * 2
