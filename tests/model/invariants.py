@@ -143,7 +143,7 @@ def recovered(scenario, truth, contents):
         goes_on = parent.status == Status.PENDING or (parent.status == Status.RUNNING and parent.outcome is None)
         if of_cut and goes_on and row.status in LIVE and row.stop_error is None:
             yield f"section 7: {parent.id}#{parent.epoch} goes on over {row.id}, which a run that was cut off has left"
-        if row.stop_message == STOPPED_SUPERSEDED and not of_cut:
+        if row.stop_message == STOPPED_SUPERSEDED and (not of_cut or row.id in scenario.outside):
             yield f"section 7: {row.id} was stopped, and no repeated body will spawn it again"
 
 

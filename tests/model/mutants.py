@@ -1,16 +1,29 @@
-"""Guards of the store, each with the change that takes it away: in the statement as it is sent, or in the function."""
+"""Guards of the store, each with the change that takes it away, in `changes`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.domain.status import Status
-from lifecycle.store import assignments, endings, interrupts, marks, nodes, orphans, runs
-from lifecycle.store.tables import containers as table
+from lifecycle.store import assignments, endings, interrupts, marks, nodes, orphans
 from lifecycle.trees import end, interrupt, spawn
-from tests.model import calls
-from tests.model.truth import Truth
+from tests.model.changes import (
+    Whatever,
+    Whoever,
+    always_born_of_a_run,
+    both,
+    charged,
+    held_as,
+    instead,
+    its_own_epoch,
+    kept_out,
+    nothing,
+    only,
+    parent_as,
+    unfenced,
+    without,
+    without_outcome,
+)
 
 OUTSIDER = "a coordinator is stopped while it and an outsider spawn"
 FAILS = "a body fails over its children while an outsider spawns"
@@ -28,6 +41,7 @@ LEFT = "a run is cut off, and so are the children that it leaves"
 SURVIVES = "two recoverers come to a run whose child survives its kill"
 LEAVES = "an execution leaves, and is not told"
 LEAVES_LATE = "an execution leaves after its lease"
+GIVEN = "what an outsider spawned goes on when a run is cut off"
 HAND = "a hand ends containers over their children"
 
 NO_LIVE_CHILD = (
@@ -46,107 +60,6 @@ class Mutant:
     breaks: str
     apply: Callable[[Any, Any], None]
     """Takes pytest's monkeypatch and the Memory."""
-
-
-def without(guard, *doing):
-    """The guard holds for every row, wherever these kinds of transactions send it."""
-    return lambda patch, memory: memory.weaken(doing, guard)
-
-
-def instead(module, name, mutated):
-    """`mutated` takes the real function and its arguments."""
-
-    def apply(patch, memory):
-        real = getattr(module, name)
-        patch.setattr(module, name, lambda *args, **kwargs: mutated(real, *args, **kwargs))
-
-    return apply
-
-
-def nothing(module, name, result=None):
-    return instead(module, name, lambda real, *args, **kwargs: result)
-
-
-def kept_out(module, name, **values):
-    """It is given these values, whatever its caller says."""
-    return instead(module, name, lambda real, *args, **kwargs: real(*args, **{**kwargs, **values}))
-
-
-def charged(patch, memory):
-    """Every interruption is charged."""
-    patch.setattr(calls, "CUTS", {word: replace(cut, wait=None) for word, cut in calls.CUTS.items()})
-
-
-def held_as(doing, **values):
-    """The row that this kind of transaction locks seems to have these values, or those made of its own."""
-
-    def apply(patch, memory):
-        def locked(real, connection, container_id):
-            held = real(connection, container_id)
-            if held is None or memory.doing != doing:
-                return held
-            seeming = {name: value(held._mapping[name]) if callable(value) else value for name, value in values.items()}
-            return SimpleNamespace(**{**held._mapping, **seeming})
-
-        instead(runs, "lock", locked)(patch, memory)
-
-    return apply
-
-
-class Whatever(int):
-    """A row's own number, and in a comparison any other too."""
-
-    def __eq__(self, other):
-        return True
-
-    def __ne__(self, other):
-        return False
-
-    __hash__ = int.__hash__
-
-
-class Whoever(str):
-    """A row's own name, or none, and in a comparison any other too."""
-
-    __slots__ = ()
-
-    def __eq__(self, other):
-        return True
-
-    def __ne__(self, other):
-        return False
-
-    __hash__ = str.__hash__
-
-
-def parent_as(change):
-    """The spawner asks for its parent's state, and gets another."""
-    return instead(spawn, "_refuse_unless_running", lambda real, parent, row: real(*change(parent, row)))
-
-
-def its_own_epoch(parent, row):
-    return (parent if parent.epoch is None else replace(parent, epoch=row.epoch)), row
-
-
-def without_outcome(parent, row):
-    return parent, SimpleNamespace(**{**row._mapping, "outcome": None})
-
-
-def only(*statuses):
-    return lambda real, of=table: of.c.status.in_(statuses)
-
-
-def unfenced(patch, memory):
-    """The lease is trusted though no timer kills what outlives it."""
-    patch.setattr(Truth, "living", property(lambda truth: [run for run in sorted(truth.runs) if not run.over]))
-
-
-def both(*changes):
-    def apply(patch, memory):
-        for change in changes:
-            change(patch, memory)
-
-    return apply
 
 
 DUE = "containers.wake_at <= strftime('%Y-%m-%d %H:%M:%f', 'now')"
@@ -257,6 +170,7 @@ MUTANTS = [
     Mutant(
         "supersede stops what others spawned", RESTED, "section 7", without("containers.parent_epoch = ?", "supersede")
     ),
+    Mutant("supersede stops what an outsider spawned", GIVEN, "section 7", always_born_of_a_run),
     Mutant("supersede stops the detached", LEFT, "section 2", without("containers.detached = 0", "supersede")),
     Mutant("supersede stops what runs as if it did not", TWO, "I2", without("containers.node IS NULL", "supersede")),
     Mutant("nobody resumes", LEFT, "I5", nothing(interrupts, "resume", result=[])),

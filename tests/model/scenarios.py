@@ -154,6 +154,34 @@ SCENARIOS = {
             recoverers=2,
         ),
         Scenario(
+            "a process dies, two recoverers come, and its tree is stopped",
+            {"coord": "spawn one, return | return", "one": "return"},
+            stops=("coord",),
+            crashes=1,
+            recoverers=2,
+        ),
+        Scenario(
+            "a run is cut off again and again under two recoverers",
+            {"coord": "spawn one, leave | spawn two, leave | return", "one": "return", "two": "return"},
+            recoverers=2,
+        ),
+        Scenario(
+            "a child spawns while its parent's run is cut off",
+            {"coord": "spawn one, leave | return", "one": "spawn leaf, return", "leaf": "return"},
+            recoverers=1,
+        ),
+        Scenario(
+            "what an outsider spawned goes on when a run is cut off",
+            {"coord": "spawn one, leave | return", "one": "return", "late": "await coord 2, return"},
+            outside={"late": "coord"},
+            recoverers=1,
+        ),
+        Scenario(
+            "a chain goes on while its coordinator is cut off",
+            {"coord": "spawn one, rest | leave | return", "one": "follow two, return", "two": "return"},
+            recoverers=1,
+        ),
+        Scenario(
             "children of a run that rested go on when a later one is cut off",
             {
                 "coord": "spawn one, rest | spawn two, retry | return",

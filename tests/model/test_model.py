@@ -1,6 +1,7 @@
 """Every order of the transactions of small worlds, with the store's own SQL; and that each guard is needed.
 
-A scenario that fails prints a shortest trace. What only two connections at once can show is in test_races_of_mutants.
+A scenario that fails prints a shortest trace. What only two connections at once can show is in
+test_races_of_mutants and test_races_of_recovery.
 """
 
 import pytest
