@@ -1,6 +1,7 @@
 """Nodes that are shut down in order, by every way there is: what they ran is interrupted, and goes on elsewhere."""
 
 import json
+import os
 import signal
 
 import pytest
@@ -216,6 +217,32 @@ def test_a_stop_beats_the_shutdown(scene):
     assert scene.history("worker-1") == ["PENDING", "RUNNING", "STOPPING", "STOPPED"]
     assert whats(scene, "worker-1") == [(1, "cut")], "the stop reached its clean-up"
     assert scene.get("worker-1").stop_reason == "enough"
+
+
+def test_a_cold_shutdown_does_not_wait_for_the_deadline_of_a_stop(scene):
+    ship = Ship(scene, slots=1)
+    ship.run(ship.plan("stubborn", "STUBBORN"))
+    scene.stop("stubborn", grace=600, wait=False)
+    ship.tell(signal.SIGQUIT)
+    ship.gone()
+    row = scene.get("stubborn")
+    assert (row.status, row.exit_code, row.epoch) == ("STOPPED", 143, 1)
+
+
+def test_a_pool_child_that_has_a_message_as_its_node_leaves_does_not_claim_it(scene):
+    ship = Ship(scene, slots=1)
+    (child,) = ship.node.children()
+    os.kill(child, signal.SIGSTOP)
+    scene.start(ship.plan("worker-1", "ANSWER", value=1))
+    eventually("the child has it", lambda: f"answer[{scene.id('worker-1')}] received" in ship.node.log_text())
+    ship.hand_over()
+    ship.tell(signal.SIGTERM)
+    eventually("it leaves", lambda: "Warm shutdown" in ship.node.log_text())
+    os.kill(child, signal.SIGCONT)
+    ship.gone()
+    row = scene.ended("worker-1")
+    assert (row.status, row.epoch, len(scene.ticks("worker-1"))) == ("COMPLETED", 1, 1)
+    assert scene.ticks("worker-1")[0]["pid"] in scene.world.nodes[0].children()
 
 
 def twice(ship):
