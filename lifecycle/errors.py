@@ -94,6 +94,10 @@ class StoreUnreachable(StoreError):
     """The database did not answer."""
 
 
+class StoreBusy(StoreUnreachable):
+    """Another transaction was in the way: the same again may well succeed."""
+
+
 class SchemaMissing(StoreError):
     """The tables are not there or older than this code: run `container migrate`."""
 

@@ -83,6 +83,11 @@ class Lifecycle(Records, Upkeep):
         """How nodes and Celery's results are told."""
         return self.doorbell
 
+    @property
+    def may_reap(self) -> bool:
+        """A node that has just missed a renewal of its own lease declares no other dead."""
+        return self.node is None or self.node.may_reap()
+
     @cached_property
     def logs_handler(self) -> ContainerLogs:
         """Where the executions of this process log to."""

@@ -74,8 +74,11 @@ def _admit(task: "ContainerTask") -> None:
 
 def _left_to_others(lifecycle: "Lifecycle", container_id: str) -> Ignore:
     """The node shuts down and has taken the message: another one is sent."""
-    put_back(lifecycle.database, [container_id], seconds=0.0)
-    log.info("not claimed, the node shuts down container=%s", container_id)
+    try:
+        put_back(lifecycle.database, [container_id])
+        log.info("not claimed, the node shuts down container=%s", container_id)
+    except StoreUnreachable as error:  # then it is found as a message that was lost
+        log.warning("not claimed, the node shuts down container=%s error=%s", container_id, error)
     return Ignore(f"{container_id} runs elsewhere")
 
 

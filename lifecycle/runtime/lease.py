@@ -1,7 +1,6 @@
 """A node's lease on its containers: renewed by a thread of its own, so that nothing else in the node delays it."""
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,14 +21,13 @@ class Lease:
     def __init__(self, database: Database, page: Page, settings: Settings, on_lost: Callable[[], None]) -> None:
         self._database, self._page, self._settings, self._on_lost = database, page, settings, on_lost
         self._over = threading.Event()
-        self._missed_at = -math.inf
         self._outage = Outage(log, page, "lease not renewed", "lease renewed again")
         self._join: Callable[[float], object] | None = None
 
     def publish(self, since: float) -> None:
         """The lease granted at or after monotonic time `since`: counted from before it was asked for."""
         if 0.0 < self._page.deadline < since:
-            self._missed_at = since
+            self._page.missed_at = since
         self._page.deadline = since + self._settings.lease - self._settings.lease_margin
 
     def may_reap(self) -> bool:
@@ -38,7 +36,8 @@ class Lease:
         After an outage of the database every node's time is over, and each needs a moment to renew.
         """
         at = time.monotonic()
-        return self._page.deadline > at and at - self._missed_at >= self._settings.lease
+        has_missed = self._page.missed_at > 0.0 and at - self._page.missed_at < self._settings.lease
+        return self._page.deadline > at and not has_missed
 
     def start(self) -> None:
         """Renew every heartbeat from now on."""
@@ -72,5 +71,5 @@ class Lease:
         if renewed:
             self.publish(asked)
         else:
-            self._missed_at = asked
+            self._page.missed_at = asked
             self._on_lost()

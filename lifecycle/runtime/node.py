@@ -20,6 +20,7 @@ from lifecycle.runtime.pool import ChildPool, Pool, ThreadPool
 from lifecycle.runtime.seat import ChildSeat, Seat, ThreadSeat
 from lifecycle.runtime.supervisor import Supervisor
 from lifecycle.store import nodes
+from lifecycle.trees.doorbell import tell
 from lifecycle.trees.sweep import leave_node
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ class Node:
         self.page.leave()
         self._supervisor.leave(at_once=at_once)
 
+    def may_reap(self) -> bool:
+        """True if this node, or a pool child of it, may declare others dead."""
+        return self._lease.may_reap()
+
     def overran(self, container_id: str, seconds: float) -> None:
         """Celery kills this execution at its hard time limit."""
         self._supervisor.overran(container_id, seconds)
@@ -86,7 +91,7 @@ class Node:
         self._supervisor.kill_all()
 
     def stop(self) -> None:
-        """The pool is gone: give up the rows that still name this node, and say that it left. Once."""
+        """The pool is gone, or about to go: give up the rows that still name this node, and say that it left. Once."""
         if self._has_left:
             return
         self._has_left = True
@@ -96,8 +101,12 @@ class Node:
         self._dispatcher.stop()
         self._lease.stop()
         self.page.deadline = 0.0
-        leave_node(self._lifecycle.database, self.page.node)
+        survivors = self._supervisor.survivors()
+        if survivors:
+            log.warning("node leaves, but runs go on node=%s containers=%s", self.page.node, ", ".join(survivors))
+        changed = leave_node(self._lifecycle.database, self.page.node, survivors)
         log.info("node left node=%s", self.page.node)
+        tell(self._lifecycle.doorbell, changed)
 
     def look_now(self) -> None:
         """Wake the supervisor; from any process of this node."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 SLOTS = 1024  # pool children at most; billiard numbers them from 0 and gives a dead one's number to the next
 _DEADLINE = struct.Struct("<d")
 _TEXT = struct.Struct("<H256s")
+_MISSED_AT = 16
 _LEAVING_AT = 32
 _NODE_AT = 64
 _SLOTS_AT = 512
@@ -47,6 +48,15 @@ class Page:
     @deadline.setter
     def deadline(self, at: float) -> None:
         _DEADLINE.pack_into(self._memory, 0, at)
+
+    @property
+    def missed_at(self) -> float:
+        """Monotonic time at which this node found that it had missed a renewal of its lease; 0 if it never did."""
+        return float(_DEADLINE.unpack_from(self._memory, _MISSED_AT)[0])
+
+    @missed_at.setter
+    def missed_at(self, at: float) -> None:
+        _DEADLINE.pack_into(self._memory, _MISSED_AT, at)
 
     @property
     def leaving(self) -> bool:

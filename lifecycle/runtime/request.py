@@ -40,5 +40,7 @@ class ContainerRequest(Request):
     def cancel(self, pool: Any, signal: Any = None, **_: Any) -> None:
         """A cold shutdown: the supervisor kills what runs and interrupts its row; Celery would say RETRY for ever."""
         node = node_of(self.app)
-        if node is not None:
+        if node is not None and node.page.leaving:
             node.leave(at_once=True)
+        else:  # the broker is lost, and the app wants what it would send again to be cancelled
+            super().cancel(pool, signal, **_)

@@ -1,18 +1,16 @@
 """One run of a container in a pool: claim the row, run the body, write how it ended."""
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Ignore, Retry
-from celery.states import FAILURE, SUCCESS
+from celery.states import FAILURE, RETRY, SUCCESS
 
 from lifecycle.domain.ending import Finish, Later, completed, describe, failed, stopped
-from lifecycle.domain.policy import INFINITE
-from lifecycle.errors import (
-    ContainerInterrupted,
-    ContainerStopped,
-    ExecutionSuperseded,
-)
+from lifecycle.domain.policy import INFINITE, STOPPED_BY_USER
+from lifecycle.domain.status import Status
+from lifecycle.errors import ContainerInterrupted, ContainerStopped, ExecutionSuperseded, LifecycleError
 from lifecycle.runtime import departure
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime.claim import claim
@@ -22,6 +20,8 @@ from lifecycle.trees.sweep import NODE_DOWN
 
 if TYPE_CHECKING:
     from lifecycle.runtime.task import ContainerTask
+
+log = logging.getLogger("lifecycle.run")
 
 
 def run(task: "ContainerTask", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -82,10 +82,7 @@ def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...],
     done, total = execution.container.current_iteration, execution.container.max_iterations
     while True:
         value = execution.body(lambda: task.run(*args, **kwargs))
-        if execution.raised:
-            raise ContainerStopped(execution.container.id)  # the body swallowed it
-        if execution.interrupted and not isinstance(value, Later | Finish):
-            raise ContainerInterrupted(execution.container.id)  # it returned early: its work is not done
+        _raise_what_was_swallowed(execution, value)
         if isinstance(value, Later):
             departure.rest(task, execution, value.until, state={**execution.container.state, **value.state})
             raise Ignore(f"{execution.container.id} goes on later")
@@ -106,6 +103,16 @@ def _iterate(task: "ContainerTask", execution: Execution, args: tuple[Any, ...],
             raise ContainerInterrupted(execution.container.id)
 
 
+def _raise_what_was_swallowed(execution: Execution, value: Any) -> None:
+    """A body may catch what ends it, and return; or retry with `throw=False`, and go on."""
+    if execution.raised:
+        raise ContainerStopped(execution.container.id)
+    if execution.interrupted and not isinstance(value, Later | Finish):
+        raise ContainerInterrupted(execution.container.id)  # it returned early: its work is not done
+    if execution.retry is not None:
+        raise Retry(f"{execution.container.id} was retried by its body, which went on")
+
+
 def _drop_connections(task: "ContainerTask") -> None:
     """The stop may have cut a publish short: what this process goes on with must not read the other half.
 
@@ -122,9 +129,22 @@ def finish(task: "ContainerTask", task_id: str, state: str | None, value: Any) -
     if execution is None or execution.container.id != task_id:
         return
     try:
+        if state == RETRY:
+            _tell_again(task, task_id)
         if not execution.ended and state in {SUCCESS, FAILURE}:
             ending = completed(value, execution.message) if state == SUCCESS else failed(str(value))
             departure.end(task, execution, ending)
     finally:
         executions.leave()
         task.lifecycle.seat().clear()
+
+
+def _tell_again(task: "ContainerTask", task_id: str) -> None:
+    """Celery has stored RETRY after the row was given back: a stop that came between has said REVOKED before."""
+    try:
+        row = task.lifecycle.get(task_id)
+    except LifecycleError as error:
+        log.info("not looked at after a retry container=%s error=%s", task_id, error)
+        return
+    if row.status is Status.STOPPED:
+        task.lifecycle.doorbell.revoked([task_id], row.exit_message or STOPPED_BY_USER)

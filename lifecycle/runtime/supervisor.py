@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from lifecycle.domain.policy import INTERRUPTED_PROCESS_LOST
-from lifecycle.errors import LifecycleError
+from lifecycle.errors import CutShort, LifecycleError
 from lifecycle.runtime import process
 from lifecycle.runtime.dispatcher import Dispatcher
 from lifecycle.runtime.native import start_thread
@@ -29,6 +29,9 @@ from lifecycle.trees.recover import resume, supersede
 from lifecycle.trees.sweep import NODE_DOWN, sweep_expired, sweep_nodes, sweep_unsettled
 
 log = logging.getLogger("lifecycle.supervisor")
+BUDGET = 0.2  # seconds of each part of a pass: stops wait for it, and there is a next one
+KILLING = 5.0  # seconds that all executions may take to be killed: a process may be slow to halt
+SHORT = 0.02
 PROCESS_LOST = Cut(INTERRUPTED_PROCESS_LOST)
 
 
@@ -89,13 +92,17 @@ class Supervisor:
         self._overran[container_id] = Cut(f"TimeLimitExceeded: {seconds:g} s", is_final=True)
 
     def kill_all(self) -> None:
-        """Kill whatever runs here: its containers belong to others."""
-        pool = self._find_pool()
-        if pool is None:
-            return
-        for pid, said in pool.runs().items():
-            for run in said:
+        """Kill whatever runs here, until nothing does: its containers belong to others."""
+        pool, end = self._find_pool(), time.monotonic() + KILLING
+        while pool is not None and pool.can_kill and (alive := living(pool)) and time.monotonic() < end:
+            for pid, run in alive:
                 pool.kill(pid, run)
+            time.sleep(SHORT)
+
+    def survivors(self) -> list[str]:
+        """Containers that still run here."""
+        pool = self._find_pool()
+        return [] if pool is None else [run.container_id for _, run in living(pool)]
 
     def _watch(self) -> None:
         while not self._over:
@@ -105,7 +112,7 @@ class Supervisor:
             except LifecycleError as error:
                 self._outage.see(error)
                 again = self._later()
-            except Exception:
+            except (Exception, CutShort):
                 log.exception("supervisor failed, goes on node=%s", self._page.node)
                 again = self._later()
             if not again:
@@ -191,9 +198,9 @@ class Supervisor:
         if time.monotonic() < self._next_pass:
             return False
         self._next_pass = time.monotonic() + self._settings.supervise_every
-        changed = sweep_nodes(self._database, self._settings.restarts) if self._may_reap() else []
-        changed += sweep_unsettled(self._database) + sweep_expired(self._database)
-        _, superseded = supersede(self._database)
+        changed = sweep_nodes(self._database, self._settings.restarts, may_reap=self._may_reap(), seconds=BUDGET)
+        changed += sweep_unsettled(self._database, BUDGET) + sweep_expired(self._database, BUDGET)
+        _, superseded = supersede(self._database, BUDGET)
         self._tell([*changed, *superseded])
         if resume(self._database):
             self._dispatcher.hurry()
@@ -209,3 +216,8 @@ class Supervisor:
     def _tell(self, changed: list[Moved]) -> None:
         if changed:
             self._dispatcher.tell(changed)
+
+
+def living(pool: Pool) -> list[tuple[int, Run]]:
+    """What runs in processes that live."""
+    return [(pid, run) for pid, said in pool.runs().items() for run in said if process.started(pid) is not None]

@@ -11,10 +11,10 @@ from celery.result import AsyncResult
 from lifecycle.domain.container import Container
 from lifecycle.domain.ending import Finish
 from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
-from lifecycle.errors import ImpossibleSettings, InvalidArgument, InvalidParent
+from lifecycle.errors import ContainerExists, ImpossibleSettings, InvalidArgument, InvalidParent
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.installed import lifecycle_of
-from lifecycle.runtime.launch import launch, republish
+from lifecycle.runtime.launch import launch, republish, running_parent
 from lifecycle.runtime.run import run
 from lifecycle.runtime.wish import Call, Wish, as_call, as_calls
 from lifecycle.store.engine import Connection
@@ -146,6 +146,16 @@ class ContainerTask(Task):
             if execution is None or not execution.over:
                 raise
             return self._refused(task_id or uuid(), str(error))
+        except ContainerExists as error:
+            if execution is None or not execution.over or not self._was_published(error.container_id):
+                raise
+            return self.AsyncResult(error.container_id)
+
+    def _was_published(self, container_id: str) -> bool:
+        """True if a run of this container before, that was lost after its body, has started this very step."""
+        parent, row = running_parent(), self.lifecycle.get(container_id)
+        above = parent.id if parent is not None else None
+        return (row.parent_container_id, row.container_type) == (above, self.type_name)
 
     def _refused(self, task_id: str, why: str) -> AsyncResult:
         """A step after a body whose tree is going: it does not start, and who waits for it learns so."""

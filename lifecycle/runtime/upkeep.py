@@ -29,17 +29,22 @@ class Upkeep(ABC):
     def settings(self) -> Settings:
         """As configured."""
 
+    @property
+    @abstractmethod
+    def may_reap(self) -> bool:
+        """Whether this process is fit to declare nodes dead."""
+
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """Find what lost its parent, its node or its end, and end it; dry_run: only say what would be found."""
         if dry_run:
             return sweep.preview(self.database)
-        return sweep.sweep(self.database, self.bell, self.settings.restarts)
+        return sweep.sweep(self.database, self.bell, self.settings.restarts, may_reap=self.may_reap)
 
     def recover(self, *, dry_run: bool = False) -> Recovered:
         """Let interrupted containers go on whose time has come; dry_run: only say which wait, and for what."""
         if dry_run:
             return recover.preview(self.database)
-        return recover.recover(self.database, self.bell, self.settings.restarts)
+        return recover.recover(self.database, self.bell, self.settings.restarts, may_reap=self.may_reap)
 
     def prune(self, *, older_than: float | None = None, dry_run: bool = False) -> Pruned:
         """Delete what ended more than `older_than` seconds ago, by default the setting `retention`.

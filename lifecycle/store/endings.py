@@ -17,11 +17,10 @@ from lifecycle.store.runs import (
     Moved,
     moved,
     no_live_child,
-    over,
     over_now,
     settled,
 )
-from lifecycle.store.tables import Json, containers
+from lifecycle.store.tables import Json, containers, over
 
 c = containers.c
 ENDED = (*MOVED, c.epoch, c.node, c.exit_message, assignments.HOLDS)

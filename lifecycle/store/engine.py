@@ -19,6 +19,7 @@ from lifecycle.errors import (
     CorruptRow,
     InvalidArgument,
     SchemaMissing,
+    StoreBusy,
     StoreError,
     StoreUnreachable,
 )
@@ -194,7 +195,7 @@ class Database:
         if "no such table" in cause or "no such column" in cause or type(error.orig).__name__ in MISSING:
             return SchemaMissing(self._needs_migrating())
         if type(error.orig).__name__ in CONFLICTS:
-            return StoreUnreachable(f"the database {where}: another transaction was in the way, try again: {cause}")
+            return StoreBusy(f"the database {where}: another transaction was in the way, try again: {cause}")
         if isinstance(error, OperationalError) or error.connection_invalidated:
             return StoreUnreachable(f"the database {where} cannot be used: {cause}")
         return StoreError(f"the database {where} refused a statement: {cause}")

@@ -53,9 +53,13 @@ def renew(connection: sa.Connection, node: str, *, expires_in: float, timeout: f
 
 
 def declare_dead(connection: sa.Connection) -> list[str]:
-    """Mark every node whose life ran out by the database's clock; their ids."""
-    silent = nodes.update().where(n.dead == sa.false(), n.expires_at < now())
-    gone = silent.values(dead=sa.true(), dead_at=now(), dead_why="lease ran out").returning(n.id)
+    """Mark every node whose life ran out by the database's clock; their ids. Not one whose row is being renewed."""
+    silent = sa.and_(n.dead == sa.false(), n.expires_at < now())
+    ids = list(connection.execute(sa.select(n.id).where(silent).with_for_update(skip_locked=True)).scalars())
+    if not ids:
+        return []
+    gone = nodes.update().where(n.id.in_(ids), silent)
+    gone = gone.values(dead=sa.true(), dead_at=now(), dead_why="lease ran out").returning(n.id)
     return list(connection.execute(gone).scalars())
 
 
@@ -70,11 +74,11 @@ def alive(connection: sa.Connection) -> list[sa.Row[Any]]:
     return list(connection.execute(sa.select(nodes).where(n.dead == sa.false()).order_by(n.started_at)).all())
 
 
-def rows_on_dead_nodes(connection: sa.Connection, limit: int = 1_000) -> list[tuple[str, int, str]]:
-    """Live rows whose node is dead or unknown: id, epoch and that node."""
-    lives = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false()))
-    query = sa.select(c.id, c.epoch, c.node).where(live(), c.node.is_not(None), ~lives).limit(limit)
-    return [(row.id, row.epoch, row.node) for row in connection.execute(query)]
+def rows_on_dead_nodes(connection: sa.Connection, limit: int = 1_000) -> list[Any]:
+    """Live rows whose node is dead or unknown: `id`, `epoch`, that `node`, and `dead_why`."""
+    query = sa.select(c.id, c.epoch, c.node, n.dead_why).select_from(containers.outerjoin(nodes, n.id == c.node))
+    lost = query.where(live(), c.node.is_not(None), sa.or_(n.id.is_(None), n.dead == sa.true())).limit(limit)
+    return list(connection.execute(lost).all())
 
 
 def rows_on_silent_nodes(connection: sa.Connection, limit: int = 1_000) -> list[str]:

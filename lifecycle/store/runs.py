@@ -72,11 +72,6 @@ def has_live_child(connection: sa.Connection, container_id: str) -> bool:
     return connection.execute(waits).first() is not None
 
 
-def over() -> sa.ColumnElement[bool]:
-    """Rows without execution that wait only for their children."""
-    return sa.and_(live(), c.node.is_(None), sa.or_(c.outcome.is_not(None), c.status == Status.STOPPING.value))
-
-
 def settled() -> dict[str, Any]:
     """What a parent becomes: FAILED if its body failed, else STOPPED if it was being stopped, else COMPLETED."""
     failed = c.outcome == Status.FAILED.value
@@ -113,6 +108,7 @@ CLAIM = (
         pid_started=sa.bindparam("its_pid_started"),
         wake_at=None,
         attempt=None,
+        dispatch_count=0,  # since the last claim: a message that is lost now is looked for as one of a new row
         exit_message=None,  # of the interruption it comes from
         resumed_at=sa.case((c.status == Status.PENDING.value, now()), else_=c.resumed_at),
         started_at=sa.func.coalesce(c.started_at, now()),
@@ -176,12 +172,16 @@ def keep_state(connection: sa.Connection, container_id: str, epoch: int, state: 
     return connection.execute(KEEP, {"the_id": container_id, "its_epoch": epoch, "its_state": state}).rowcount == 1
 
 
-LOCK = sa.select(c.id, c.status, c.epoch, c.node, c.stop_message).where(THE_ROW).with_for_update(key_share=True)
+HELD = sa.select(c.id, c.status, c.epoch, c.node, c.stop_message).where(THE_ROW)
+LOCK, LOCK_IF_FREE = (HELD.with_for_update(key_share=True, skip_locked=skip) for skip in (False, True))
 
 
-def lock(connection: sa.Connection, container_id: str) -> Any:
-    """The row, locked `FOR NO KEY UPDATE`: waits for spawners under it; decide in a new statement after this one."""
-    return connection.execute(LOCK, {"the_id": container_id}).first()
+def lock(connection: sa.Connection, container_id: str, *, wait: bool = True) -> Any:
+    """The row, locked `FOR NO KEY UPDATE`: waits for spawners under it; decide in a new statement after this one.
+
+    wait: else None for one that another holds, who may never commit; a pass comes again.
+    """
+    return connection.execute(LOCK if wait else LOCK_IF_FREE, {"the_id": container_id}).first()
 
 
 def look(connection: sa.Connection, container_id: str) -> Moved:

@@ -207,6 +207,12 @@ def startable(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
     )
 
 
+def over(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
+    """Rows without execution that wait only for their children, spelled as their index spells it."""
+    stopping = table.c.status == sa.literal_column("'STOPPING'")
+    return sa.and_(live(table), table.c.node.is_(None), sa.or_(table.c.outcome.is_not(None), stopping))
+
+
 def _partial(name: str, *columns: object, where: sa.ColumnElement[bool], unique: bool = False) -> sa.Index:
     return sa.Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)  # type: ignore[arg-type]
 
@@ -234,6 +240,7 @@ _partial(
     where=containers.c.parent_container_id.is_not(None),
 )
 _partial("idx_containers_live_children", containers.c.parent_container_id, where=live())
+_partial("idx_containers_over", containers.c.id, where=over())
 _partial("idx_containers_interrupted", containers.c.wake_at, where=interrupted())
 _partial("idx_containers_ended", containers.c.stopped_at, containers.c.id, where=ended())
 sa.Index("idx_stops_container", stops.c.container_id)

@@ -74,3 +74,10 @@ def history(connection: sa.Connection, container_id: str) -> list[Transition]:
     columns = (t.at, t.from_status, t.to_status, t.epoch, t.node, t.by, t.why)
     rows = connection.execute(sa.select(*columns).where(t.container_id == container_id).order_by(t.id))
     return [Transition(*row) for row in rows]
+
+
+def was_cut_off(connection: sa.Connection, container_id: str, epoch: int) -> bool:
+    """True if the execution of this epoch was interrupted: what it began late is begun again by the one after it."""
+    t = transitions.c
+    cut = sa.and_(t.container_id == container_id, t.epoch == epoch, t.to_status == Status.INTERRUPTED.value)
+    return connection.execute(sa.select(sa.literal(1)).where(cut)).first() is not None

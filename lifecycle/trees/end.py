@@ -68,16 +68,17 @@ def settle(database: Database, moved: Moved) -> list[Moved]:
     return changed
 
 
-def settle_one(database: Database, container_id: str) -> Moved | None:
-    """End one parent whose body is over, if no attached child lives.
+def settle_one(database: Database, container_id: str, *, wait: bool = True) -> Moved | None:
+    """End one parent whose body is over, if no attached child lives; not wait: if nobody holds its row.
 
     Looked at first without its lock, which every child would queue for: who ended last sees all the others ended.
     """
     with database.read() as connection:
         if not endings.can_settle(connection, container_id):
             return None
-    with database.begin() as connection:
-        runs.lock(connection, container_id)
+    with database.begin(impatient=not wait) as connection:
+        if runs.lock(connection, container_id, wait=wait) is None:
+            return None
         return endings.settle(connection, container_id)
 
 

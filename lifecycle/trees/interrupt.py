@@ -81,10 +81,11 @@ def lose_one(
 ) -> list[Moved]:
     """The first transaction of `lose`: the row itself first; nothing if it is no longer that execution's.
 
-    INTERRUPTED, or FAILED once its restarts are spent; one that is being stopped is over.
+    INTERRUPTED, or FAILED once its restarts are spent; one that is being stopped is over. One whose row another holds
+    is left for the next time: a spawner's transaction may be its user's, and open for long.
     """
-    with database.begin() as connection:
-        held = runs.lock(connection, container_id)
+    with database.begin(impatient=True) as connection:
+        held = runs.lock(connection, container_id, wait=False)
         if held is None or held.epoch != epoch or held.node != node or held.status in TERMINAL:
             return []
         if held.status != Status.STOPPING:

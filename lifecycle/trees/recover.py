@@ -11,7 +11,7 @@ from lifecycle.store.runs import Moved
 from lifecycle.trees.doorbell import Doorbell, tell
 from lifecycle.trees.end import about
 from lifecycle.trees.interrupt import RESTARTS
-from lifecycle.trees.sweep import sweep_nodes
+from lifecycle.trees.sweep import one_by_one, sweep_nodes
 
 log = logging.getLogger("lifecycle.recover")
 BATCH = 200  # containers that go on in one transaction
@@ -36,9 +36,14 @@ class Recovered:
         return len(self.lost) + len(self.superseded) + len(self.resumed)
 
 
-def recover(database: Database, doorbell: Doorbell, restarts: Restarts = RESTARTS) -> Recovered:
-    """One full pass: dead nodes, what cut-off executions left, what may go on. Safe at once on many nodes."""
-    lost = sweep_nodes(database, restarts)
+def recover(
+    database: Database, doorbell: Doorbell, restarts: Restarts = RESTARTS, *, may_reap: bool = True
+) -> Recovered:
+    """One full pass: dead nodes, what cut-off executions left, what may go on. Safe at once on many nodes.
+
+    may_reap: also declare nodes dead whose lease ran out.
+    """
+    lost = sweep_nodes(database, restarts, may_reap=may_reap)
     superseded, ended = supersede(database)
     resumed = resume(database)
     tell(doorbell, [*lost, *ended])
@@ -57,14 +62,16 @@ def preview(database: Database) -> Recovered:
     return Recovered(lost=tuple(lost), waiting=tuple(waiting))
 
 
-def supersede(database: Database) -> tuple[list[str], list[Moved]]:
-    """Stop what cut-off executions have left: their containers spawn it again. All of these, and what ended at once."""
+def supersede(database: Database, seconds: float | None = None) -> tuple[list[str], list[Moved]]:
+    """Stop what cut-off executions have left: their containers spawn it again. All of these, and what ended at once.
+
+    seconds: begin none after so long.
+    """
     with database.read() as connection:
         found = interrupts.superseding(connection, BATCH)
     marked: list[str] = []
     changed: list[Moved] = []
-    for container_id, epoch in found:
-        asked, ended = supersede_one(database, container_id, epoch)
+    for asked, ended in one_by_one(found, lambda each: supersede_one(database, *each), seconds):
         marked += asked
         changed += ended
     return marked, changed
@@ -72,9 +79,9 @@ def supersede(database: Database) -> tuple[list[str], list[Moved]]:
 
 def supersede_one(database: Database, container_id: str, epoch: int) -> tuple[list[str], list[Moved]]:
     """Stop the children of one cut-off execution, in one transaction. It settles whatever waits for them below."""
-    with database.begin() as connection:
-        runs.lock(connection, container_id)
-        if not interrupts.is_superseding(connection, container_id, epoch):
+    with database.begin(impatient=True) as connection:
+        held = runs.lock(connection, container_id, wait=False)
+        if held is None or not interrupts.is_superseding(connection, container_id, epoch):
             return [], []
         skipped = interrupts.left_interrupted(connection, container_id, epoch)
         superseded = interrupts.supersede(connection, container_id, epoch)

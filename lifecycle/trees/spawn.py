@@ -8,7 +8,7 @@ from lifecycle.domain.container import Container
 from lifecycle.domain.policy import Quarantine
 from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.errors import ContainerStopped, ExecutionSuperseded, InvalidParent, PlayerMismatch
-from lifecycle.store import assignments, containers
+from lifecycle.store import assignments, containers, transitions
 from lifecycle.store.engine import Connection, Database
 
 QUARANTINE = Quarantine()
@@ -117,6 +117,8 @@ def _under_parent(connection: Connection, birth: Birth) -> tuple[dict[str, Any],
     row = containers.lock_parent(connection, parent.id)
     if row is None:
         raise InvalidParent(f"no container {parent.id}")
+    if parent.born_of not in {None, row.epoch} and transitions.was_cut_off(connection, parent.id, parent.born_of):
+        raise InvalidParent(f"the run of {parent.id} that began this (epoch {parent.born_of}) was cut off")
     if not _is_kept_open(connection, parent, row):
         _refuse_unless_running(parent, row)
     if birth.player_id is not None and birth.player_id != row.player_id:

@@ -1,9 +1,12 @@
 """The orphan detector: finding what lost its parent, its node or its end, and ending it (design, section 7)."""
 
 import logging
-from collections.abc import Sequence
+import math
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from lifecycle.domain.policy import (
     INTERRUPTED_NODE_DOWN,
@@ -13,6 +16,7 @@ from lifecycle.domain.policy import (
     STOPPED_ORPHAN,
     Restarts,
 )
+from lifecycle.errors import StoreBusy
 from lifecycle.store import dispatches, endings, marks, nodes, orphans, runs, stops
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
@@ -21,6 +25,8 @@ from lifecycle.trees.end import settle, settle_one
 from lifecycle.trees.interrupt import RESTARTS, Cut, lose
 
 log = logging.getLogger("lifecycle.sweep")
+T = TypeVar("T")
+R = TypeVar("R")
 BATCH = 100  # containers ended one by one in a pass
 TREES = 1_000  # orphans marked in one transaction
 BY = "sweep"
@@ -49,12 +55,12 @@ class Swept:
         return sum(map(len, (self.orphans, self.by_hand, self.lost, self.settled, self.released)))
 
 
-def sweep(database: Database, doorbell: Doorbell, restarts: Restarts = RESTARTS) -> Swept:
+def sweep(database: Database, doorbell: Doorbell, restarts: Restarts = RESTARTS, *, may_reap: bool = True) -> Swept:
     """One full pass. Never takes a container for waiting, a root, or a child of an INTERRUPTED parent.
 
     Safe at once on many nodes: each change asks again for what it was found by.
     """
-    lost = sweep_nodes(database, restarts)
+    lost = sweep_nodes(database, restarts, may_reap=may_reap)
     settled = sweep_unsettled(database) + sweep_expired(database)
     found, by_hand = sweep_orphans(database, doorbell), sweep_by_hand(database, doorbell)
     if found or by_hand:  # what waited for them alone
@@ -137,61 +143,90 @@ def _follow(database: Database, doorbell: Doorbell, marked: marks.Marked, found:
     tell(doorbell, ended)
 
 
-def sweep_nodes(database: Database, restarts: Restarts = RESTARTS) -> list[Moved]:
-    """Declare nodes dead whose lease ran out, then take the rows of every dead node."""
-    with database.begin() as connection:
-        gone = nodes.declare_dead(connection)
-    for node in gone:
-        log.warning("node lost node=%s", node)
+def sweep_nodes(
+    database: Database, restarts: Restarts = RESTARTS, *, may_reap: bool = True, seconds: float | None = None
+) -> list[Moved]:
+    """Declare nodes dead whose lease ran out, then take the rows of every dead node.
+
+    may_reap: else only the latter. seconds: begin none after so long.
+    """
+    if may_reap:
+        with database.begin(impatient=True) as connection:
+            gone = nodes.declare_dead(connection)
+        for node in gone:
+            log.warning("node lost node=%s", node)
     with database.read() as connection:
         rows = nodes.rows_on_dead_nodes(connection)
-    changed: list[Moved] = []
-    for container_id, epoch, node in rows:
-        changed += lose(database, container_id, epoch, node=node, cut=NODE_LOST, restarts=restarts)
-    return changed
+
+    def take(row: Any) -> list[Moved]:
+        cut = NODE_DOWN if row.dead_why == NODE_DOWN.why else NODE_LOST
+        return lose(database, row.id, row.epoch, node=row.node, cut=cut, restarts=restarts)
+
+    return [moved for changed in one_by_one(rows, take, seconds) for moved in changed]
 
 
-def sweep_unsettled(database: Database) -> list[Moved]:
-    """Settle what a crash between an ending and its settling left."""
+def sweep_unsettled(database: Database, seconds: float | None = None) -> list[Moved]:
+    """Settle what a crash between an ending and its settling left; seconds: begin none after so long."""
     with database.read() as connection:
         left = endings.unsettled(connection)
-    changed: list[Moved] = []
-    for container_id in left:
-        settled = settle_one(database, container_id)
-        if settled is not None:
-            changed += [settled, *settle(database, settled)]
-    return changed
+
+    def mend(container_id: str) -> list[Moved]:
+        settled = settle_one(database, container_id, wait=False)
+        return [] if settled is None else [settled, *settle(database, settled)]
+
+    return [moved for changed in one_by_one(left, mend, seconds) for moved in changed]
 
 
-def sweep_expired(database: Database) -> list[Moved]:
-    """End what expired before it ran."""
+def sweep_expired(database: Database, seconds: float | None = None) -> list[Moved]:
+    """End what expired before it ran; seconds: begin none after so long."""
     with database.read() as connection:
         late = dispatches.expired(connection, BATCH)
-    changed: list[Moved] = []
-    for container_id in late:
+
+    def end(container_id: str) -> list[Moved]:
         moved = _expire(database, container_id)
-        if moved is not None:
-            changed += [moved, *settle(database, moved)]
-    return changed
+        return [] if moved is None else [moved, *settle(database, moved)]
+
+    return [moved for changed in one_by_one(late, end, seconds) for moved in changed]
+
+
+def one_by_one(found: Sequence[T], act: Callable[[T], R], seconds: float | None) -> Iterator[R]:
+    """What comes of each, in any order: nodes that look at once do not all begin with the same one.
+
+    One that another transaction holds is left for the next time, and the others go on.
+    """
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    for each in random.sample(found, len(found)):
+        if time.monotonic() >= end:
+            return
+        try:
+            yield act(each)
+        except StoreBusy as error:
+            log.info("left for the next time what=%s error=%s", each, error)
 
 
 def _expire(database: Database, container_id: str) -> Moved | None:
     """Locked first, asked again then: a claim that was open at the first look has won."""
     why = STOPPED_EXPIRED
-    with database.begin() as connection:
-        runs.lock(connection, container_id)
-        if not dispatches.has_expired(connection, container_id):
+    with database.begin(impatient=True) as connection:
+        held = runs.lock(connection, container_id, wait=False)
+        if held is None or not dispatches.has_expired(connection, container_id):
             return None
         marks.mark(connection, container_id, by="expires", reason=why, grace=None, message=why)
         return runs.look(connection, container_id)
 
 
-def leave_node(database: Database, node: str) -> list[Moved]:
-    """A node that goes in order: it is dead from now on, and the rows that still name it go on elsewhere."""
+def leave_node(database: Database, node: str, survivors: Collection[str] = ()) -> list[Moved]:
+    """A node that goes in order: it is dead from now on, and the rows that still name it go on elsewhere.
+
+    survivors: containers whose process still lives. They are not given away, and the node is not dead before its lease
+    is over: its fence has the word.
+    """
     with database.begin() as connection:
-        nodes.retire(connection, node, INTERRUPTED_NODE_DOWN)
+        if not survivors:
+            nodes.retire(connection, node, INTERRUPTED_NODE_DOWN)
         rows = nodes.rows_on_node(connection, node)
     changed: list[Moved] = []
     for container_id, epoch in rows:
-        changed += lose(database, container_id, epoch, node=node, cut=NODE_DOWN)
+        if container_id not in survivors:
+            changed += lose(database, container_id, epoch, node=node, cut=NODE_DOWN)
     return changed

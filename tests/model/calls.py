@@ -123,7 +123,7 @@ def declare_dead(memory):
 
 def read_lost(memory):
     with memory.database.read() as connection:
-        return tuple(nodes.rows_on_dead_nodes(connection)) or None
+        return tuple((row.id, row.epoch, row.node) for row in nodes.rows_on_dead_nodes(connection)) or None
 
 
 def read_unsettled(memory):
