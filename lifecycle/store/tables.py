@@ -240,7 +240,7 @@ _partial(
     where=containers.c.parent_container_id.is_not(None),
 )
 _partial("idx_containers_live_children", containers.c.parent_container_id, where=live())
-_partial("idx_containers_over", containers.c.id, where=over())
+_partial("idx_containers_over", containers.c.node, where=over())
 _partial("idx_containers_interrupted", containers.c.wake_at, where=interrupted())
 _partial("idx_containers_ended", containers.c.stopped_at, containers.c.id, where=ended())
 sa.Index("idx_stops_container", stops.c.container_id)

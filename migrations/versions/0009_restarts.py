@@ -22,7 +22,7 @@ def upgrade() -> None:
         "status IN ('INTERRUPTED', 'PENDING', 'RUNNING', 'STOPPING') AND node IS NULL "
         "AND (outcome IS NOT NULL OR status = 'STOPPING')"
     )
-    op.create_index("idx_containers_over", "containers", ["id"], postgresql_where=over, sqlite_where=over)
+    op.create_index("idx_containers_over", "containers", ["node"], postgresql_where=over, sqlite_where=over)
 
 
 def downgrade() -> None:

@@ -123,7 +123,7 @@ HOT = {
     "rows of a node": (lambda on: nodes.held(on, "node-1", ["worker-1", "ended-7"]), "idx_containers_live_node"),
     "rows a node leaves": (lambda on: nodes.rows_on_node(on, "node-1"), "idx_containers_live_node"),
     "rows on dead nodes": (nodes.rows_on_dead_nodes, "idx_containers_live"),
-    "rows left unsettled": (endings.unsettled, "idx_containers_live"),
+    "rows left unsettled": (endings.unsettled, "idx_containers_over"),
     "rows of a stop": (lambda on: stops.rows_of(on, 1), "idx_transitions_stop"),
     "rest of a stop": (lambda on: stops.unfinished(on, 1), "idx_transitions_stop"),
     "newest containers": (lambda on: containers.find(on, limit=10), "idx_containers_created"),
