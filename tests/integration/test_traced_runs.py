@@ -1,0 +1,287 @@
+"""Runs that Celery's own tracer drives here, at moments that no real node can be brought to: its node is a real one."""
+
+import logging
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+from celery import Celery
+from celery.app.trace import build_tracer
+from celery.worker.request import Request
+from kombu.message import Message
+
+from lifecycle import ContainerTask, Lifecycle
+from lifecycle.errors import ContainerExists
+from lifecycle.runtime import execution as executions
+from lifecycle.runtime.execution import STOP_SIGNAL, Execution
+from lifecycle.runtime.message import header
+from lifecycle.runtime.node import Node
+from lifecycle.runtime.request import ContainerRequest
+from lifecycle.store import nodes
+from lifecycle.store.engine import Database
+from lifecycle.trees.spawn import Parent
+from tests.integration.conftest import NoBroker
+
+DOWN = "node shut down"
+
+
+class Shore:
+    """An app, and a node of it that has registered; its threads do not run."""
+
+    def __init__(self, grove):
+        self.grove = grove
+        self.app = Celery("shore", broker="memory://", backend="cache+memory://", set_as_current=False)
+        self.app.conf.lifecycle_database_url = grove.database.url.render_as_string(hide_password=False)
+        self.lifecycle = Lifecycle(self.app)
+        self.worker = SimpleNamespace(app=self.app, hostname="host", pool_cls="solo", concurrency=1)
+        self.tasks = {name: self._task(name, body) for name, body in BODIES.items()}
+        self.app.finalize()
+
+    def _task(self, name, body):
+        return self.app.task(base=ContainerTask, name=f"shore.{name}", bind=True, shared=False)(body)
+
+    def join(self):
+        self.node = self.lifecycle.node = Node(self.lifecycle, self.worker)
+        self.node._register()
+        self.grove.node = self.node.page.node
+
+    def trace(self, container, recorded=True, parent=None, **request):
+        """A message of it has come; what Celery makes of it."""
+        task = self.app.tasks[f"shore.{container.container_type.lower()}"]
+        said = {"lifecycle": header(self.lifecycle, recorded=recorded, parent=parent)}
+        request = {"id": container.id, "retries": 0, "delivery_info": {}, **said, **request}
+        build_tracer(task.name, task, self.app.loader, "host", app=self.app)(container.id, (), {}, request)
+        return self.app.AsyncResult(container.id)
+
+    def enter(self, container, over=True):
+        """As if its body had returned here, and Celery published what follows it."""
+        execution = Execution(self.lifecycle.keep(container))
+        execution.over = over
+        executions.enter(execution)
+
+
+def again(task):
+    """A body that is not ended by its retry."""
+    task.retry(countdown=0, throw=False)
+    return "it went on"
+
+
+def retry(task):
+    task.retry(countdown=60)
+
+
+def step(task):
+    return "done"
+
+
+BODIES = {"again": again, "retry": retry, "step": step, "other": step}
+
+
+@pytest.fixture
+def shore(grove):
+    handler = signal.getsignal(STOP_SIGNAL)
+    shore = Shore(grove)
+    shore.join()
+    yield shore
+    executions.leave()
+    signal.signal(STOP_SIGNAL, handler)
+    shore.lifecycle.database.dispose()
+
+
+# A node that leaves
+
+
+def test_who_waits_for_a_result_hears_what_a_leaving_node_ended(shore):
+    shore.lifecycle.doorbell = NoBroker()
+    shore.join()
+    grove = shore.grove
+    grove.run("coord-123")
+    grove.run("worker-1", "coord-123")
+    grove.end("coord-123")
+    grove.mark("coord-123")
+    grove.run("worker-2")
+    shore.node.stop()
+    assert grove.status("coord-123", "worker-1", "worker-2") == ["STOPPED", "STOPPED", "INTERRUPTED"]
+    assert sorted(shore.lifecycle.doorbell.told) == ["coord-123", "worker-1"]
+    assert not shore.grove.claim("worker-2"), "it is dead"
+
+
+def test_a_node_says_which_runs_outlive_it_and_keeps_them(shore, caplog):
+    shore.worker.pool = SimpleNamespace()  # made, and not to be killed
+    executions.enter(Execution(shore.grove.run("worker-1")))
+    shore.grove.run("worker-2")
+    shore.node.stop()
+    assert shore.grove.status("worker-1", "worker-2") == ["RUNNING", "INTERRUPTED"]
+    assert f"node leaves, but runs go on node={shore.node.page.node} containers=worker-1" in caplog.text
+    with shore.grove.database.read() as connection:
+        assert shore.node.page.node in {row.id for row in nodes.alive(connection)}
+
+
+def test_a_message_that_came_too_late_is_sent_to_another_node(shore):
+    worker = shore.tasks["step"].spawn()
+    shore.node.page.leave()
+    assert shore.trace(worker).state == "PENDING"
+    row = worker.refresh()
+    assert (row.status, row.dispatched_at, row.epoch) == ("PENDING", None, 0)
+
+
+def test_without_a_database_a_message_that_came_too_late_is_no_failure(shore, tmp_path, caplog):
+    worker = shore.tasks["step"].spawn()
+    shore.node.page.leave()
+    there, away = shore.lifecycle.database, Database(f"sqlite:///{tmp_path}/missing/lifecycle.db")
+    away._identity = there.id  # it was there before
+    shore.lifecycle.database = away
+    assert shore.trace(worker).state == "PENDING"
+    assert f"not claimed, the node shuts down container={worker.id} error=" in caplog.text
+    shore.lifecycle.database = there
+    assert worker.refresh().status == "PENDING"
+
+
+# A node that missed a renewal
+
+
+@pytest.mark.parametrize("name", ["sweep", "recover"])
+def test_by_a_periodic_pass_too_it_declares_nobody_dead(shore, name):
+    """But takes what another one has declared dead."""
+    grove, do = shore.grove, getattr(shore.lifecycle, name)
+    for node, container_id in (("node-1", "worker-1"), ("node-2", "worker-2")):
+        if node != "node-1":
+            grove.register(node)
+        grove.spawn(container_id)
+        grove.claim(container_id, node=node)
+    grove.silence("node-1")
+    with grove.database.begin() as connection:
+        nodes.retire(connection, "node-2", "lease ran out")
+    shore.node.page.missed_at = time.monotonic()
+    assert list(do().lost) == ["worker-2"]
+    assert grove.status("worker-1") == "RUNNING"
+    shore.node.page.missed_at = 0.0
+    assert list(do().lost) == ["worker-1"]
+
+
+# Retries
+
+
+def test_a_retry_that_does_not_throw_runs_again(shore):
+    worker = shore.tasks["again"].spawn()
+    assert shore.trace(worker).state == "RETRY"
+    row = worker.refresh()
+    assert (row.status, row.attempt, row.result) == ("INTERRUPTED", "retry 1/3", None)
+    assert shore.grove.recover().resumed == (worker.id,)
+    shore.trace(worker, retries=1)
+    assert (worker.refresh().attempt, worker.refresh().restart_count) == ("retry 2/3", 0)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_stop_that_comes_before_celery_stores_the_retry_is_told_after_it(shore, monkeypatch, stopped):
+    worker, store = shore.tasks["retry"].spawn(), shore.app.backend.mark_as_retry
+    shore.grove.doorbell = shore.lifecycle.doorbell
+
+    def late(*args, **more):
+        if stopped:
+            assert shore.grove.stop(worker.id).stopped == (worker.id,)
+            assert shore.app.AsyncResult(worker.id).state == "REVOKED"
+        return store(*args, **more)
+
+    monkeypatch.setattr(shore.app.backend, "mark_as_retry", late)
+    assert shore.trace(worker).state == ("REVOKED" if stopped else "RETRY")
+    assert worker.refresh().status == ("STOPPED" if stopped else "INTERRUPTED")
+
+
+def test_without_a_database_a_retry_is_left_as_it_is(shore, tmp_path, monkeypatch, caplog):
+    worker, there, store = shore.tasks["retry"].spawn(), shore.lifecycle.database, shore.app.backend.mark_as_retry
+
+    def then_away(*args, **more):
+        shore.lifecycle.database = Database(f"sqlite:///{tmp_path}/missing/lifecycle.db")
+        return store(*args, **more)
+
+    monkeypatch.setattr(shore.app.backend, "mark_as_retry", then_away)
+    with caplog.at_level(logging.INFO, "lifecycle.run"):
+        assert shore.trace(worker).state == "RETRY"
+    assert f"not looked at after a retry container={worker.id} error=" in caplog.text
+    shore.lifecycle.database = there
+
+
+# Steps of a chain
+
+
+@pytest.mark.parametrize("above", [None, "coord-123"])
+def test_a_step_that_a_lost_run_has_published_is_not_published_again(shore, above):
+    grove = shore.grove
+    parent = grove.run(above) if above else None
+    shore.enter(grove.run("worker-1", parent))
+    first = shore.tasks["step"].apply_async(task_id="step-2")
+    before = grove.get("step-2")
+    assert (first.id, before.parent_container_id) == ("step-2", above)
+    executions.leave()
+    grove.lose("worker-1")
+    grove.edit("worker-1", wake_at=None)
+    grove.recover()
+    shore.enter(grove.claim("worker-1"))
+    assert shore.tasks["step"].apply_async(task_id="step-2") == first
+    assert grove.get("step-2") == before
+
+
+@pytest.mark.parametrize("other", ["type", "parent", "time"])
+def test_another_container_of_the_same_id_is_refused_as_ever(shore, other):
+    parent = shore.grove.run("coord-123") if other == "parent" else None
+    shore.grove.spawn("step-2", parent, container_type="STEP")
+    shore.enter(shore.grove.run("worker-1"), over=other != "time")  # else its body runs
+    with pytest.raises(ContainerExists, match="step-2"):
+        shore.tasks["other" if other == "type" else "step"].apply_async(task_id="step-2")
+
+
+def test_a_step_of_a_run_whose_parent_was_cut_off_does_not_start(shore):
+    """The parent's next run begins the whole chain again."""
+    grove = shore.grove
+    chain = grove.run("worker-1", grove.run("coord-123"))
+    grove.lose("coord-123")
+    shore.enter(chain)
+    assert shore.tasks["step"].apply_async(task_id="step-2").state == "REVOKED"
+    assert grove.children("coord-123") == ["worker-1"]
+
+
+def test_a_message_of_a_plain_task_that_a_cut_off_run_began_is_not_run(shore, caplog):
+    """It was on its way while the parent was restarted: the plain task comes again with the new run."""
+    grove = shore.grove
+    first = grove.run("coord-123")
+    grove.lose("coord-123")
+    grove.edit("coord-123", wake_at=None)
+    grove.recover()
+    grove.claim("coord-123")
+    late = SimpleNamespace(id="late-1", container_type="STEP")
+    assert shore.trace(late, recorded=False, parent=Parent(id="coord-123", epoch=first.epoch)).state == "REVOKED"
+    assert "message not run container=late-1 why=invalid parent reference: the run of coord-123 that" in caplog.text
+    assert grove.children("coord-123") == []
+
+
+# A broker that is lost
+
+
+@pytest.fixture
+def request_of(shore):
+    """A message that runs in the main process's books."""
+    message = Message(body="[[], {}, {}]", content_type="application/json", content_encoding="utf-8")
+    message.headers = {"id": "worker-1", "task": "shore.step"}
+    request = ContainerRequest(message, app=shore.app)
+    request.time_start, request.worker_pid = time.monotonic(), 999_999
+    return request
+
+
+def test_a_request_that_is_cancelled_for_the_broker_does_not_make_the_node_leave(shore, request_of, monkeypatch):
+    """Celery's own `worker_cancel_long_running_tasks_on_connection_loss`."""
+    sent = []
+    monkeypatch.setattr(Request, "send_event", lambda *_: None)
+    pool = SimpleNamespace(terminate_job=lambda *which: sent.append(which))
+    request_of.cancel(pool, emit_retry=False)
+    assert sent == [(999_999, signal.SIGTERM)]
+    assert not shore.node.page.leaving
+    assert shore.app.AsyncResult("worker-1").state == "PENDING", "told as Celery was told to"
+
+
+def test_a_request_that_is_cancelled_by_a_shutdown_is_left_to_the_supervisor(shore, request_of):
+    shore.node.leave()
+    request_of.cancel(None)
+    assert shore.app.AsyncResult("worker-1").state == "PENDING"
+    assert shore.node._supervisor._stopper._at_once
