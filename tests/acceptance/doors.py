@@ -27,7 +27,7 @@ def hold():
     time.sleep(60)
 
 
-@app.task
+@app.task(shared=False)
 def plain(seconds, a):
     """No container; what it spawns belongs to the container that sent it."""
     time.sleep(seconds)

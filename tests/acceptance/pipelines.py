@@ -36,7 +36,7 @@ DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG: Celery asks for a SIGKILL
 
 
 def container_task(name, **options):
-    return app.task(name=f"pipelines.{name.lower()}", base=ContainerTask, container_type=name, **options)
+    return app.task(name=f"pipelines.{name.lower()}", base=ContainerTask, container_type=name, shared=False, **options)
 
 
 def note(what, **more):
@@ -283,7 +283,7 @@ def terminate(state):
     raise WorkerTerminate(1)
 
 
-@app.task(name="pipelines.plain")
+@app.task(name="pipelines.plain", shared=False)
 def plain(container_id):
     """No container itself: what it starts belongs to whoever sent it."""
     worker.spawn(container_id=container_id)
@@ -297,7 +297,7 @@ def through_plain(container_id):
 
 if "PIPELINES_TWIN" in os.environ:
 
-    @app.task(name="pipelines.twin", base=ContainerTask, container_type="WORKER")
+    @app.task(name="pipelines.twin", base=ContainerTask, container_type="WORKER", shared=False)
     def twin():
         """A second task of a type."""
 

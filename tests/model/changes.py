@@ -43,8 +43,8 @@ def held_as(doing, **values):
     """The row that this kind of transaction locks seems to have these values, or those made of its own."""
 
     def apply(patch, memory):
-        def locked(real, connection, container_id):
-            held = real(connection, container_id)
+        def locked(real, connection, container_id, **how):
+            held = real(connection, container_id, **how)
             if held is None or memory.doing != doing:
                 return held
             seeming = {name: value(held._mapping[name]) if callable(value) else value for name, value in values.items()}

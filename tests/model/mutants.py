@@ -63,7 +63,7 @@ class Mutant:
 
 
 DUE = "containers.wake_at <= strftime('%Y-%m-%d %H:%M:%f', 'now')"
-IS_OVER = "(containers.outcome IS NOT NULL OR containers.status = ?)"
+IS_OVER = "(containers.outcome IS NOT NULL OR containers.status = 'STOPPING')"
 EPOCH, NODE, HAS_NODE = "containers.epoch = ?", "containers.node = ?", "containers.node IS NOT NULL"
 STATUS = "containers.status = ?"
 INTERRUPTED = "containers.status = 'INTERRUPTED'"
@@ -77,7 +77,7 @@ WITHOUT_PARENT = (
     f"WHERE parent.id = containers.parent_container_id AND parent.status = 'INTERRUPTED' AND {OF_THAT_EPOCH})))"
 )
 SILENT = "nodes.expires_at < strftime('%Y-%m-%d %H:%M:%f', 'now')"
-NOT_ON_LIVING = "NOT (EXISTS (SELECT ? AS anon_1 \nFROM nodes \nWHERE nodes.id = containers.node AND nodes.dead = 0))"
+NOT_ON_LIVING = "(nodes.id IS NULL OR nodes.dead = 1)"
 GONE = (
     "coalesce((SELECT parent.status \nFROM containers AS parent \n"
     "WHERE parent.id = containers.parent_container_id), ?) IN (?, ?, ?, ?)"
