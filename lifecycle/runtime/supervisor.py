@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from lifecycle.domain.policy import INTERRUPTED_PROCESS_LOST
-from lifecycle.errors import CutShort, LifecycleError
+from lifecycle.errors import CutShort, LifecycleError, StoreBusy
 from lifecycle.runtime import process
 from lifecycle.runtime.dispatcher import Dispatcher
 from lifecycle.runtime.native import start_thread
@@ -179,18 +179,27 @@ class Supervisor:
         return changed
 
     def _lose(self, row: Held) -> list[Moved]:
-        """Take the row; what is lost while the node shuts down is the node's fault, and costs no restart."""
-        key = key_of(row)
-        changed = lose(
-            self._database,
-            row.id,
-            row.epoch,
-            node=self._page.node,
-            cut=self._overran.pop(row.id, NODE_DOWN if self._stopper.is_leaving else PROCESS_LOST),
-            restarts=self._settings.restarts,
-            was_killed=self._stopper.was_killed(key),
-        )
-        self._stopper.forget(key)
+        """Take the row; what is lost while the node shuts down is the node's fault, and costs no restart.
+
+        Where another holds it, or what goes with it, it is left for the next look, with all that is known of its end.
+        """
+        key, cut = key_of(row), NODE_DOWN if self._stopper.is_leaving else PROCESS_LOST
+        try:
+            changed = lose(
+                self._database,
+                row.id,
+                row.epoch,
+                node=self._page.node,
+                cut=self._overran.get(row.id, cut),
+                restarts=self._settings.restarts,
+                was_killed=self._stopper.was_killed(key),
+            )
+        except StoreBusy as error:
+            log.info("lost, left for the next look container=%s error=%s", row.id, error)
+            return []
+        if changed:
+            self._overran.pop(row.id, None)
+            self._stopper.forget(key)
         return changed
 
     def _pass(self) -> bool:

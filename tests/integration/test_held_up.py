@@ -43,7 +43,7 @@ def pool():
 
 @pytest.fixture
 def caller(postgres_grove):
-    """A user's own connection, with a transaction that stays open."""
+    """A user's own connection, in a transaction; it goes before `pool`, whose threads may wait for it."""
     engine = sa.create_engine(postgres_grove.database.url)
     with engine.connect() as connection:
         yield connection
@@ -109,7 +109,7 @@ def done(grove, name):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("name", PASSES)
-def test_a_row_that_another_holds_is_left_for_the_next_pass(postgres_grove, caller, pool, name):
+def test_a_row_that_another_holds_is_left_for_the_next_pass(postgres_grove, pool, caller, name):
     grove, (make, sweeping, *_) = postgres_grove, PASSES[name]
     for each in ROWS:
         make(grove, each)
@@ -123,7 +123,7 @@ def test_a_row_that_another_holds_is_left_for_the_next_pass(postgres_grove, call
 
 
 @pytest.mark.postgres
-def test_a_spawn_that_its_caller_does_not_commit_keeps_no_node_from_the_others(postgres_grove, caller, pool):
+def test_a_spawn_that_its_caller_does_not_commit_keeps_no_node_from_the_others(postgres_grove, pool, caller):
     grove, ship_it = postgres_grove, task_on(postgres_grove.database)
     for each in ROWS:
         grove.run(each)
@@ -139,7 +139,7 @@ def test_a_spawn_that_its_caller_does_not_commit_keeps_no_node_from_the_others(p
 
 
 @pytest.mark.postgres
-def test_a_row_below_that_another_holds_keeps_the_pass_from_no_other_tree(postgres_grove, hasty, caller, pool, caplog):
+def test_a_row_below_that_another_holds_keeps_the_pass_from_no_other_tree(postgres_grove, hasty, pool, caller, caplog):
     """It cannot be marked; what waits for it waits for the next pass."""
     grove = postgres_grove
     for each in ROWS:
@@ -155,7 +155,7 @@ def test_a_row_below_that_another_holds_keeps_the_pass_from_no_other_tree(postgr
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("how", ["commit", "rollback"])
-def test_a_node_that_is_renewing_is_not_declared_dead(postgres_grove, caller, pool, how):
+def test_a_node_that_is_renewing_is_not_declared_dead(postgres_grove, pool, caller, how):
     grove = postgres_grove
     grove.register("node-2")
     grove.silence()
@@ -258,6 +258,69 @@ def test_what_cannot_be_killed_is_not_tried_to(monkeypatch):
     supervisor = supervisor_of(Page(), pool)
     supervisor.kill_all()
     assert (asked, supervisor.survivors()) == ([], ["worker-1"])
+
+
+# A run that is lost while another holds its row
+
+
+class Ship:
+    """A node whose supervisor looks when told to: `worker-1` runs in its one pool child."""
+
+    def __init__(self, grove, database, sleeper):
+        page = Page()
+        page.node, dispatcher = grove.node, SimpleNamespace(tell=lambda _: None, hurry=lambda: None)
+        running = {"dispatcher": dispatcher, "may_reap": lambda: True}
+        pool = prefork(page, sleeper.pid)
+        self.supervisor = Supervisor(database, page, Settings(), lambda: pool, **running)
+        self.look = self.supervisor._look
+        grove.spawn("worker-1")
+        grove.claim("worker-1")
+        grove.edit("worker-1", pid=sleeper.pid, pid_started=process.started(sleeper.pid))
+        said(page, sleeper.pid, "worker-1", 1)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("by", "ended"),
+    [("its time limit", ("FAILED", "TimeLimitExceeded: 5 s")), ("a stop", ("STOPPED", "Stopped by user"))],
+)
+def test_why_it_was_killed_is_known_once_its_row_is_free(postgres_grove, caller, sleeper, by, ended):
+    """A body may be killed in a transaction of its own: its server holds the row for a moment more."""
+    grove = postgres_grove
+    ship = Ship(grove, grove.database, sleeper)
+    if by == "a stop":
+        grove.mark("worker-1", grace=0.0)
+        ship.look()
+    else:
+        ship.supervisor.overran("worker-1", 5)
+        sleeper.kill()
+    sleeper.wait()
+    containers.lock_parent(caller, "worker-1")
+    ship.look()
+    assert grove.status("worker-1") in {"RUNNING", "STOPPING"}
+    caller.rollback()
+    ship.look()
+    row = grove.get("worker-1")
+    assert (row.status, row.exit_message) == ended
+
+
+@pytest.mark.postgres
+def test_a_lost_run_whose_child_another_holds_keeps_the_node_from_nothing_else(postgres_grove, hasty, caller, sleeper):
+    grove = postgres_grove
+    ship = Ship(grove, hasty, sleeper)
+    for name in ("worker-2", "worker-3", "worker-4"):
+        grove.run(name, max_restarts=0)  # in a process that never was
+    grove.run("part-1", "worker-3")
+    grove.edit("part-1", node="node-2")
+    grove.register("node-2")
+    containers.lock_parent(caller, "part-1")
+    grove.mark("worker-1", grace=0.0)
+    ship.look()
+    assert sleeper.wait(PATIENCE)
+    assert grove.status("worker-2", "worker-3", "worker-4") == ["FAILED", "RUNNING", "FAILED"]
+    caller.rollback()
+    ship.look()
+    assert grove.status("part-1") == "STOPPING"
 
 
 # A message that is lost
