@@ -305,7 +305,9 @@ def test_why_it_was_killed_is_known_once_its_row_is_free(postgres_grove, caller,
 
 
 @pytest.mark.postgres
-def test_a_lost_run_whose_child_another_holds_keeps_the_node_from_nothing_else(postgres_grove, hasty, caller, sleeper):
+def test_a_lost_run_whose_child_another_holds_keeps_the_node_from_nothing_else(
+    postgres_grove, hasty, pool, caller, sleeper
+):
     grove = postgres_grove
     ship = Ship(grove, hasty, sleeper)
     for name in ("worker-2", "worker-3", "worker-4"):
@@ -315,7 +317,7 @@ def test_a_lost_run_whose_child_another_holds_keeps_the_node_from_nothing_else(p
     grove.register("node-2")
     containers.lock_parent(caller, "part-1")
     grove.mark("worker-1", grace=0.0)
-    ship.look()
+    pool.submit(ship.look).result(PATIENCE)
     assert sleeper.wait(PATIENCE)
     assert grove.status("worker-2", "worker-3", "worker-4") == ["FAILED", "RUNNING", "FAILED"]
     caller.rollback()
