@@ -14,6 +14,7 @@ from celery.result import AsyncResult
 
 from lifecycle.domain.container import Container, new_id
 from lifecycle.errors import ContainerExists, UnknownType
+from lifecycle.runtime.body import shield
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.message import OF_THE_ROW, as_call, header, header_in, parent_in, read_call, with_header
 from lifecycle.runtime.wish import Call, Wish, check_calls, check_wish
@@ -44,7 +45,7 @@ def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: di
     births = _births(task, calls, wish, options)
     if not births:
         return []
-    with _unstopped():
+    with shield():
         given = {call.container_id for call in calls if call.container_id is not None}
         recorded = _record(task, births, given, wish.connection)
         if births[0].wake_in is None:
@@ -186,17 +187,6 @@ def _queue(task: "ContainerTask", call: dict[str, Any]) -> str | None:
     routed = task.app.amqp.router.route(dict(call["options"]), task.name, call["args"], call["kwargs"], task)
     queue = routed.get("queue")
     return None if queue is None else str(getattr(queue, "name", queue))
-
-
-@contextmanager
-def _unstopped() -> Iterator[None]:
-    """No stop is raised in our own transactions."""
-    execution = current_execution()
-    if execution is None:
-        yield
-    else:
-        with execution.shielded():
-            yield
 
 
 def _options_of(task: "ContainerTask") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lifecycle.domain.status import Status
 from lifecycle.store import marks, stops, transitions
 from lifecycle.store.clock import later, now
 from lifecycle.store.containers import THE_ROW
-from lifecycle.store.runs import ITS_EPOCH, MOVED, OFF_NODE, Moved, child, moved, waited_for
+from lifecycle.store.runs import ITS_EPOCH, MOVED, OFF_NODE, UNSENT, Moved, child, moved, waited_for
 from lifecycle.store.tables import containers, interrupted, live
 
 c = containers.c
@@ -42,7 +42,7 @@ def interrupt(
     The caller holds the row's `lock`, and has seen that nobody stops it.
     """
     status = {"status": Status.INTERRUPTED.value, "previous_status": c.status, "exit_message": why, "attempt": attempt}
-    times = {"wake_at": later(now(), wait), "dispatched_at": None, "updated_at": now()}
+    times = {"wake_at": later(now(), wait), **UNSENT, "updated_at": now()}
     given = {"restart_count": restart_count, "message": message}
     values = {**OFF_NODE, **status, **times, **{name: value for name, value in given.items() if value is not None}}
     cut = containers.update().where(CUT).values(values).returning(*MOVED, c.epoch, c.node)

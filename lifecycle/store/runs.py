@@ -20,6 +20,8 @@ from lifecycle.store.tables import Json, containers, live, nodes, startable
 c = containers.c
 child = containers.alias("child")  # made once: an alias copies every column, and a mark needs one a level
 OFF_NODE: dict[Any, Any] = {"node": None, "pid": None, "pid_started": None}
+UNSENT: dict[Any, Any] = {"dispatched_at": None, "dispatch_count": 0}
+"""Of a row that is to run again: a message lost then is looked for as soon as that of a new row."""
 ITS_EPOCH = sa.and_(THE_ROW, c.epoch == sa.bindparam("its_epoch"))
 ITS_RUN = sa.and_(ITS_EPOCH, c.status == Status.RUNNING.value, c.node.is_not(None))
 ITS_LIFE = sa.and_(ITS_EPOCH, live(), c.node.is_not(None))
@@ -108,7 +110,6 @@ CLAIM = (
         pid_started=sa.bindparam("its_pid_started"),
         wake_at=None,
         attempt=None,
-        dispatch_count=0,  # since the last claim: a message that is lost now is looked for as one of a new row
         exit_message=None,  # of the interruption it comes from
         resumed_at=sa.case((c.status == Status.PENDING.value, now()), else_=c.resumed_at),
         started_at=sa.func.coalesce(c.started_at, now()),
@@ -141,7 +142,7 @@ def rest(
 ) -> bool:
     """Give the slot back until a time, or for seconds; False if the row is not this execution's or is being stopped."""
     wake_at = sa.literal(until, UtcDateTime) if isinstance(until, datetime) else later(now(), until)
-    values: dict[str, Any] = {**OFF_NODE, "wake_at": wake_at, "dispatched_at": None, "updated_at": now()}
+    values: dict[str, Any] = {**OFF_NODE, **UNSENT, "wake_at": wake_at, "updated_at": now()}
     if iterations:
         values["current_iteration"] = c.current_iteration + iterations
     if state is not None:
