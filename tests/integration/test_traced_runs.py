@@ -223,13 +223,20 @@ def test_a_step_that_a_lost_run_has_published_is_not_published_again(shore, abov
     assert grove.get("step-2") == before
 
 
-@pytest.mark.parametrize("other", ["type", "parent", "time"])
+@pytest.mark.parametrize("other", ["type", "parent"])
 def test_another_container_of_the_same_id_is_refused_as_ever(shore, other):
     parent = shore.grove.run("coord-123") if other == "parent" else None
     shore.grove.spawn("step-2", parent, container_type="STEP")
-    shore.enter(shore.grove.run("worker-1"), over=other != "time")  # else its body runs
+    shore.enter(shore.grove.run("worker-1"))
     with pytest.raises(ContainerExists, match="step-2"):
         shore.tasks["other" if other == "type" else "step"].apply_async(task_id="step-2")
+
+
+def test_a_body_that_spawns_one_id_twice_is_refused_as_ever(shore):
+    shore.enter(shore.grove.run("worker-1"), over=False)
+    assert shore.tasks["step"].apply_async(task_id="step-2").id == "step-2"
+    with pytest.raises(ContainerExists, match="step-2"):
+        shore.tasks["step"].apply_async(task_id="step-2")
 
 
 def test_a_step_of_a_run_whose_parent_was_cut_off_does_not_start(shore):
