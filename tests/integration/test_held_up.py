@@ -359,6 +359,16 @@ def test_a_lost_message_of_a_row_that_ran_often_is_looked_for_as_soon_as_any(gro
         assert sorted(broker.published) == found
 
 
+def test_messages_are_counted_anew_after_an_interruption(grove):
+    grove.spawn("worker-1", queue="celery", wake_in=0)
+    for _ in range(3):
+        dispatch.dispatch(grove.database, Broker())
+        assert grove.get("worker-1").dispatch_count == 1
+        grove.claim("worker-1")
+        grove.interrupt("worker-1")
+        grove.recover()
+
+
 # A plain task that an earlier run began
 
 
