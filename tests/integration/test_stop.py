@@ -1,5 +1,6 @@
 """Stopping trees as the database sees it: marks, deadlines, order, report. On both databases, without any live node."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -465,9 +466,12 @@ def cut_off_who_waits(database):
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    with database.read() as connection:
-        while not connection.execute(waiting).all():
-            pass
+    end = time.monotonic() + 10
+    while time.monotonic() < end:  # a new transaction a look: within one, the server shows what it showed first
+        with database.read() as connection:
+            if connection.execute(waiting).all():
+                return
+    pytest.fail("nobody waits for a lock")
 
 
 def three_levels(grove):
