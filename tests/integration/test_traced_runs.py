@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery
 from celery.app.trace import build_tracer
+from celery.backends import cache
 from celery.worker.request import Request
 from kombu.message import Message
 
@@ -31,6 +32,7 @@ class Shore:
 
     def __init__(self, grove):
         self.grove = grove
+        cache._DUMMY_CLIENT_CACHE.clear()  # all apps of the process share it
         self.app = Celery("shore", broker="memory://", backend="cache+memory://", set_as_current=False)
         self.app.conf.lifecycle_database_url = grove.database.url.render_as_string(hide_password=False)
         self.lifecycle = Lifecycle(self.app)
