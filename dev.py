@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Three commands, from nothing but Python 3.11 with venv (uv is used when it is on PATH).
+"""Four commands, from nothing but Python 3.11 with venv (uv is used when it is on PATH).
 
 python3 dev.py run [folder]                    the main job: crawls the *.py files of a folder, until Ctrl-C
 python3 dev.py test [arguments of pytest]      linters, types, floors, tests, coverage; with arguments only pytest
+python3 dev.py test --matrix                   the tests on other versions of Python, Celery, SQLAlchemy, Flower, PostgreSQL
+python3 dev.py chaos --minutes M --seed N      random trees under random faults, checked afterwards; --broker redis|rabbitmq
 python3 dev.py bench [spawn] [stop] [mark] [retention]
                                                benchmarks against plain Celery; --rounds N, --profile
 """
@@ -49,7 +51,7 @@ class Refusal(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    verbs: dict[str, Callable[[list[str]], int]] = {"run": run, "test": test, "bench": bench}
+    verbs: dict[str, Callable[[list[str]], int]] = {"run": run, "test": test, "chaos": chaos, "bench": bench}
     verb, *rest = arguments or ["help"]
     if verb not in verbs:
         print(__doc__.strip())
@@ -74,6 +76,9 @@ def run(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
+    if "--matrix" in arguments:
+        words = [word for word in arguments if word != "--matrix"]
+        os.execv(PYTHON, [str(PYTHON), "-m", "tests.matrix", *words])
     if arguments:
         os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *arguments])
     for stage, command in STAGES.items():
@@ -82,6 +87,10 @@ def test(arguments: list[str]) -> int:
             print(f"== {stage} failed", file=sys.stderr)
             return code if code > 0 else 128 - code
     return 0
+
+
+def chaos(arguments: list[str]) -> int:
+    os.execv(PYTHON, [str(PYTHON), "-m", "chaos", *arguments])
 
 
 def bench(arguments: list[str]) -> int:
