@@ -3,8 +3,8 @@
 
 python3 dev.py run [folder]                    the main job: crawls the *.py files of a folder, until Ctrl-C
 python3 dev.py test [arguments of pytest]      linters, types, floors, tests, coverage; with arguments only pytest
-python3 dev.py test --matrix                   the tests on other versions of Python, Celery, SQLAlchemy, Flower, PostgreSQL
-python3 dev.py chaos --minutes M --seed N      random trees under random faults, checked afterwards; --broker redis|rabbitmq
+python3 dev.py test --matrix                   the tests on other Pythons, libraries and PostgreSQL
+python3 dev.py chaos --minutes M --seed N      random trees under faults; --broker redis|rabbitmq
 python3 dev.py bench [spawn] [stop] [mark] [retention]
                                                benchmarks against plain Celery; --rounds N, --profile
 """
