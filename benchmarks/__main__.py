@@ -9,12 +9,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import mark, profile, retention, spawn, stop
+from benchmarks import mark, profile, retention, sleepers, spawn, stop
 from benchmarks.stage import staged
 from job.binaries import ServerMissing
 from job.processes import Failed
 
 BENCHMARKS = {"spawn": spawn, "stop": stop, "mark": mark, "retention": retention}
+LOADS = {"sleepers": sleepers}  # only by name: long, and without a rival
 FOLDER = Path("var/bench")
 FAST = "PostgreSQL has fsync=off and synchronous_commit=off here. Ratios count, not seconds."
 
@@ -35,6 +36,9 @@ def main(words):
 def run(console, name, wanted):
     """One benchmark on servers of its own; what it missed, and why."""
     with staged() as stage:
+        if name in LOADS:
+            console.print(LOADS[name].measure(stage, wanted))
+            return
         table, missed = BENCHMARKS[name].measure(stage, wanted.rounds)
     console.print(table)
     for line in missed:
@@ -48,12 +52,18 @@ def run(console, name, wanted):
 
 def parse(words):
     parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="name", help=f"{', '.join(BENCHMARKS)}; all of them by default")
+    known = [*BENCHMARKS, *LOADS]
+    parser.add_argument("names", nargs="*", metavar="name", help=f"{', '.join(known)}; {', '.join(BENCHMARKS)} if none")
     parser.add_argument("--rounds", type=int, default=5, help="of each rival, in turn; medians are shown (5)")
     parser.add_argument("--profile", action="store_true", help="write why to var/bench even if no target was missed")
+    parser.add_argument("--containers", type=int, help="of sleepers or tree, for a quick try")
+    parser.add_argument("--seconds", type=int, help="of stream, for a quick try")
+    parser.add_argument("--rate", type=int, help="of stream: spawns a second")
     wanted = parser.parse_args(words)
-    if wanted.rounds < 1 or not set(wanted.names) <= set(BENCHMARKS):
-        parser.error(f"names are {', '.join(BENCHMARKS)}, and a round is the least")
+    if not set(wanted.names) <= set(known):
+        parser.error(f"names are {', '.join(known)}")
+    if min(each for each in (wanted.rounds, wanted.containers, wanted.seconds, wanted.rate) if each is not None) < 1:
+        parser.error("one is the least")
     return wanted
 
 

@@ -21,12 +21,12 @@ PATIENCE = 300.0  # seconds until a benchmark counts as stuck
 LOOK = 0.02  # seconds between two looks at what is measured
 
 
-def until(what, condition, every=LOOK):
+def until(what, condition, every=LOOK, patience=PATIENCE):
     """The first true value of a condition, looked at the same way for every rival."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not (value := condition()):
         if time.monotonic() > end:
-            raise Failed(f"{what}: not within {PATIENCE:.0f} s")
+            raise Failed(f"{what}: not within {patience:.0f} s")
         time.sleep(every)
     return value
 

@@ -32,7 +32,7 @@ def make_app(broker, database_url=None, started=None):
 
 
 def _add_tasks(app, task, started):
-    _add_short_tasks(task)
+    _add_short_tasks(task, started)
 
     @task(name="bench.linger")
     def linger():
@@ -51,10 +51,20 @@ def _add_tasks(app, task, started):
             _work()
 
 
-def _add_short_tasks(task):
+def _add_short_tasks(task, started):
     @task(name="bench.noop")
     def noop(number):
         return number
+
+    @task(name="bench.sleeper", iterations=-1, interval=3600)
+    def sleeper():
+        """One round now, and one in an hour."""
+        _note(started)
+
+    @task(name="bench.drop")
+    def drop():
+        """One of a stream: it says that it ran."""
+        _note(started)
 
     @task(name="bench.one_by_one")
     def one_by_one(count):
