@@ -36,6 +36,7 @@ class Server:
     name: str
     stop_signal = signal.SIGTERM
     farewell = signal.SIGKILL
+    stops_within = 5.0
 
     def __init__(self) -> None:
         self.port = 0
@@ -67,7 +68,7 @@ class Server:
         """Stop it; folder, port and password stay for the next start."""
         if self._process and self._process.alive:
             self._process.signal(self.stop_signal)
-            if not self._process.wait(5):
+            if not self._process.wait(self.stops_within):
                 self._process.kill()
 
     def close(self) -> None:
@@ -94,6 +95,9 @@ class Server:
     def _command(self) -> list[str]:
         raise NotImplementedError
 
+    def _environment(self) -> dict[str, str]:
+        return {}
+
     def _ready(self) -> bool:
         raise NotImplementedError
 
@@ -107,6 +111,7 @@ class Server:
             self.name,
             self._command(),
             log=self.home / "log",
+            env=self._environment(),
             user=server_user(self),
             remove=self.home,
             farewell=self.farewell,
@@ -131,7 +136,11 @@ class Valkey(Server):
 
     @property
     def url(self) -> str:
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        return self.url_of(0)
+
+    def url_of(self, database: int) -> str:
+        """One of its databases, for who shares it with others."""
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
 
     def _prepare(self) -> None:
         self._binary = valkey_binary()
