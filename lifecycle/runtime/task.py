@@ -12,6 +12,7 @@ from lifecycle.domain.container import Container
 from lifecycle.domain.ending import Finish
 from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
 from lifecycle.errors import ContainerExists, ImpossibleSettings, InvalidArgument, InvalidParent
+from lifecycle.runtime.django import OnCommit, drop_open_transactions
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.installed import lifecycle_of
 from lifecycle.runtime.launch import launch, republish, running_parent
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("lifecycle.task")
 
 
-class ContainerTask(Task):
+class ContainerTask(OnCommit, Task):
     """`@app.task(base=ContainerTask, container_type=…, iterations=1|N|-1, interval=…, grace=…)`.
 
     container_type: by default the function's name in upper case. iterations: -1 runs until stopped.
@@ -176,7 +177,10 @@ class ContainerTask(Task):
         if self.request.is_eager:
             value = self.run(*args, **kwargs)
             return value.result if isinstance(value, Finish) else value
-        return run(self, args, kwargs)
+        try:
+            return run(self, args, kwargs)
+        finally:
+            drop_open_transactions(self.request.id)
 
 
 def _are_errors(classes: Any) -> bool:
