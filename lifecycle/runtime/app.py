@@ -22,7 +22,7 @@ from lifecycle.errors import (
     StoreError,
     UnknownType,
 )
-from lifecycle.runtime import hooks, schedule
+from lifecycle.runtime import control, entrances, hooks, schedule
 from lifecycle.runtime.body import shield
 from lifecycle.runtime.doorbell import CeleryDoorbell
 from lifecycle.runtime.execution import current_execution
@@ -57,8 +57,10 @@ class Lifecycle(Records, Upkeep):
         self.node: Node | None = None
         self.doorbell = CeleryDoorbell(self)
         app.lifecycle = self
+        control.install(app)
         hooks.install(self)
         schedule.install(self)
+        entrances.install(self)
 
     @cached_property
     def settings(self) -> Settings:

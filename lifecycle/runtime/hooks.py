@@ -16,9 +16,9 @@ from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.launch import running_parent
 from lifecycle.runtime.message import HEADER, header
 from lifecycle.runtime.node import Node
+from lifecycle.runtime.revoke import Revoke
 from lifecycle.runtime.run import finish
 from lifecycle.store import schema
-from lifecycle.trees import stop
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
@@ -111,12 +111,12 @@ class Hooks:
         if execution is not None and task is not None and task.app is self._lifecycle.app:
             finish(task, task_id, state, retval)
 
-    def stop_revoked(self, sender: Any = None, request: Any = None, **_: Any) -> None:
-        """Celery has revoked a message of ours, and discards this id for hours: it is a stop of the tree."""
-        if self._lifecycle.node is None or request is None or getattr(sender, "lifecycle", None) is not self._lifecycle:
-            return
-        try:
-            stop.mark(self._lifecycle.database, stop.Request(container_id=request.id, by="Celery revoke"))
-        except LifecycleError as error:
-            log.warning("revoked, but not stopped container=%s error=%s", request.id, error)
-        self._lifecycle.node.look_now()
+    def stop_revoked(self, sender: Any = None, request: Any = None, expired: bool = False, **_: Any) -> None:
+        """Celery discards a message whose id or stamp it has in mind as revoked: nothing would run the container.
+
+        One that has expired is a copy of a message without a row: with one, the row keeps that time.
+        """
+        node = self._lifecycle.node
+        is_ours = request is not None and getattr(sender, "lifecycle", None) is self._lifecycle
+        if node is not None and is_ours and not expired:
+            node.hear(Revoke(ids=(request.id,), reason="revoke"))

@@ -17,6 +17,7 @@ from lifecycle.runtime.lease import Lease
 from lifecycle.runtime.page import Page
 from lifecycle.runtime.passes import Passes, work_of
 from lifecycle.runtime.pool import ChildPool, Pool, ThreadPool
+from lifecycle.runtime.revoke import Revoke
 from lifecycle.runtime.seat import ChildSeat, Seat, ThreadSeat
 from lifecycle.runtime.supervisor import Supervisor
 from lifecycle.store import nodes
@@ -77,6 +78,10 @@ class Node:
         """
         self.page.leave()
         self._supervisor.leave(at_once=at_once)
+
+    def hear(self, revoke: Revoke) -> None:
+        """Celery's main loop has met a revoke: the supervisor is to stop the trees of what it names."""
+        self._supervisor.hear(revoke)
 
     def may_reap(self) -> bool:
         """True if this node, or a pool child of it, may declare others dead."""

@@ -8,6 +8,7 @@ from billiard.exceptions import Terminated, WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
+from lifecycle.runtime.revoke import read_revoke
 from lifecycle.runtime.shutdown import node_of
 
 log = logging.getLogger("lifecycle.request")
@@ -36,6 +37,14 @@ class ContainerRequest(Request):
         if node is not None and not soft:
             node.overran(self.id, timeout)
         super().on_timeout(soft, timeout)
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """A stop of the tree: Celery would say REVOKED while the process runs, and forget the request."""
+        node, revoke = node_of(self.app), read_revoke("terminate", {"task_id": self.id, "signal": signal})
+        if node is None or revoke is None:
+            super().terminate(pool, signal)
+        else:
+            node.hear(revoke)
 
     def cancel(self, pool: Any, signal: Any = None, **_: Any) -> None:
         """A cold shutdown: the supervisor kills what runs and interrupts its row; Celery would say RETRY for ever."""

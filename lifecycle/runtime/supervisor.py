@@ -18,6 +18,7 @@ from lifecycle.runtime.native import start_thread
 from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page, Run
 from lifecycle.runtime.pool import Pool
+from lifecycle.runtime.revoke import Revoke, Revokes
 from lifecycle.runtime.stopper import Key, Stopper, is_run, key_of
 from lifecycle.settings import Settings
 from lifecycle.store import nodes
@@ -53,6 +54,7 @@ class Supervisor:
     ) -> None:
         self._database, self._page, self._settings = database, page, settings
         self._find_pool, self._dispatcher, self._may_reap = pool, dispatcher, may_reap
+        self._revokes = Revokes(database)
         self._over = False
         self._listen, self._bell = os.pipe()
         os.set_blocking(self._bell, False)
@@ -90,6 +92,11 @@ class Supervisor:
     def overran(self, container_id: str, seconds: float) -> None:
         """Celery is about to kill this execution at its hard time limit: it is to fail, and not to go on."""
         self._overran[container_id] = Cut(f"TimeLimitExceeded: {seconds:g} s", is_final=True)
+
+    def hear(self, revoke: Revoke) -> None:
+        """Stop the trees of what it names; from Celery's main loop, which waits for no database."""
+        self._revokes.hear(revoke)
+        self.look_now()
 
     def kill_all(self) -> None:
         """Kill whatever runs here, until nothing does: its containers belong to others."""
@@ -140,6 +147,7 @@ class Supervisor:
         pool = self._find_pool()
         if pool is None:
             return False
+        self._tell(self._revokes.work())
         before = pool.runs()
         self._watch_deaths(before)
         said = [run.container_id for runs_of in before.values() for run in runs_of]

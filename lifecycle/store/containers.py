@@ -151,6 +151,20 @@ def messages(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[st
     return found
 
 
+def known(connection: sa.Connection, ids: Sequence[str]) -> list[str]:
+    """Those of the ids that are containers, in the order given."""
+    found: set[str] = set()
+    for first in range(0, len(ids), 1_000):
+        found.update(connection.execute(sa.select(c.id).where(c.id.in_(ids[first : first + 1_000]))).scalars())
+    return [each for each in ids if each in found]
+
+
+def stamped(connection: sa.Connection) -> list[tuple[str, dict[str, Any]]]:
+    """Live containers whose message carries stamped headers, and the message."""
+    said = sa.cast(c.message, sa.Text).contains("stamped_headers")
+    return [(row.id, row.message) for row in connection.execute(sa.select(c.id, c.message).where(live(), said))]
+
+
 def _filters(
     status: str | Iterable[str] | None,
     player_id: int | None,

@@ -85,14 +85,33 @@ def mark_below(
     return _mark(connection, Mark(stop_id, at, *asked, targets=targets, first=depth, last=depth))
 
 
-def mark_all(connection: sa.Connection, found: Sequence[Any], *, by: str, message: str) -> Marked:
+def mark_all(
+    connection: sa.Connection,
+    found: Sequence[Any],
+    *,
+    by: str,
+    message: str,
+    reason: str | None = None,
+    grace: float | None = None,
+) -> Marked:
     """As `mark`, for the trees of all these rows (`id`, `depth`) at once: one stop, named by the first of them."""
-    depths = [row.depth for row in found]
+    depths, reason = [row.depth for row in found], reason or message
     named = min(found, key=lambda row: row.depth).id
-    stop_id, at = stops.open_stop(connection, named, by=by, reason=message, grace=None)
+    stop_id, at = stops.open_stop(connection, named, by=by, reason=reason, grace=grace)
     targets = c.id.in_([row.id for row in found])
     between = {"targets": targets, "first": min(depths), "last": max(depths)}
-    return _mark(connection, Mark(stop_id, at, named, by, message, None, message, **between, takes_strays=False))
+    return _mark(connection, Mark(stop_id, at, named, by, reason, grace, message, **between, takes_strays=False))
+
+
+def to_ask(connection: sa.Connection, ids: Sequence[str], *, grace: float | None) -> list[Any]:
+    """Of these, the live ones (`id`, `depth`) that were not asked before to stop as soon as `grace` says; locked.
+
+    The lock is what makes it once: who asks at the same time sees what the first has asked.
+    """
+    soon = sa.true() if grace is None else c.stop_deadline <= later(now(), grace)
+    asked = sa.and_(c.status == Status.STOPPING.value, c.stop_error.is_(None), c.stop_deadline.is_not(None), soon)
+    query = sa.select(c.id, c.depth).where(c.id.in_(ids), live(), sa.not_(asked)).order_by(c.depth, c.id)
+    return list(connection.execute(query.with_for_update(key_share=True, of=containers)).all())
 
 
 def _mark(connection: sa.Connection, wanted: Mark) -> Marked:

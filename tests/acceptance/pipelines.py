@@ -210,6 +210,14 @@ def stopping_self(children=(), above=False):
     note("went on")
 
 
+@container_task("REVOKING_PARENT")
+def revoking_parent():
+    note("tick")
+    app.control.revoke(current_container().parent_container_id)
+    tick(5)
+    note("went on")
+
+
 @container_task("SPAWNER")
 def spawner(count):
     """Spawns workers one after the other, as fast as it can."""
