@@ -10,8 +10,13 @@ import pytest
 
 from job.binaries import ServerMissing
 from job.servers import Postgres, Server, Valkey
+from tests.servers import BROKERS
 
 AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--broker", choices=sorted(BROKERS), default="valkey", help="what acceptance tests send through")
 
 
 def started(server: AnyServer) -> AnyServer:

@@ -1,16 +1,32 @@
 """The worlds that acceptance tests share, and a scene for each test."""
 
 import shutil
+from itertools import count
 
 import pytest
 
 from job.servers import Valkey
+from tests.acceptance.doorway import Doors
 from tests.acceptance.scene import Scene
 from tests.acceptance.world import World, migrate
+from tests.conftest import started
+from tests.servers import BROKERS
 
 LOG_TAIL = 8_000  # characters of each node's log in the report of a failed test
 CALM = {"heartbeat": 1, "lease": 10, "grace": 5, "log_flush": 0.3}
+ONCE = {"databases", "job", "operations", "packaging", "readme"}  # files that are not about the broker
 NERVOUS = {"heartbeat": 0.5, "lease": 3, "grace": 5, "log_flush": 0.3}  # a lost node is noticed within four seconds
+
+
+def pytest_collection_modifyitems(config, items):
+    """What a broker cannot do is not asked of it, and what has nothing to do with it runs on one of them."""
+    chosen = config.getoption("--broker")
+    for item in items:
+        for mark in item.iter_markers("only_on"):
+            if chosen not in mark.args:
+                item.add_marker(pytest.mark.skip(reason=f"only {' and '.join(mark.args)} can do it"))
+        if chosen != "valkey" and item.path.stem.removeprefix("test_") in ONCE:
+            item.add_marker(pytest.mark.skip(reason="not about the broker"))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -32,16 +48,54 @@ def sqlite_template(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def new_world(tmp_path_factory, sqlite_template, valkey):
-    """Makes worlds on fresh databases; each has a database of the broker to itself too."""
+def kind_of_broker(pytestconfig):
+    """The class of the server that was asked for."""
+    return BROKERS[pytestconfig.getoption("--broker")]
+
+
+@pytest.fixture(scope="session")
+def shared_broker(kind_of_broker, valkey):
+    """The broker of all worlds that do nothing to it."""
+    if kind_of_broker is Valkey:
+        yield valkey
+        return
+    server = started(kind_of_broker())
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_broker(kind_of_broker):
+    """A broker for one test, which may do with it what it likes."""
+    server = started(kind_of_broker())
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def new_place(shared_broker, valkey):
+    """Gives where messages and results of a world go, and nobody else's; what is no Redis keeps no results."""
+    numbers = count()
+
+    def give(broker=None):
+        number = next(numbers)
+        broker = broker or shared_broker.url_of(number)
+        keeps_results = broker.startswith("redis:")
+        return {"broker": broker, "results": broker if keeps_results else valkey.url_of(number)}
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def new_world(tmp_path_factory, sqlite_template, new_place):
+    """Makes worlds on fresh databases; each has a place of its own on the broker too."""
     worlds = []
 
     def make(broker=None, database_url=None, **settings):
         folder = tmp_path_factory.mktemp("world")
         if database_url is None:
             database_url = f"sqlite:///{shutil.copy(sqlite_template, folder)}"
-        broker = broker or valkey.url.removesuffix("/0") + f"/{len(worlds)}"
-        worlds.append(World(folder, broker, database_url, **settings))
+        worlds.append(World(folder, database_url=database_url, **new_place(broker), **settings))
         return worlds[-1]
 
     yield make
@@ -55,6 +109,17 @@ def calm_world(new_world):
     world = new_world(**CALM)
     world.start(slots=14)
     return world
+
+
+@pytest.fixture(scope="session")
+def doors(tmp_path_factory, sqlite_template, new_place):
+    """A node that runs the app of the doors."""
+    folder = tmp_path_factory.mktemp("doors")
+    database_url = f"sqlite:///{shutil.copy(sqlite_template, folder)}"
+    world = Doors(folder, database_url=database_url, **new_place(), heartbeat=1, lease=10, log_flush=0.3)
+    world.start(queues="celery,side", slots=6)
+    yield world
+    world.close()
 
 
 @pytest.fixture
@@ -102,13 +167,12 @@ def postgres_scene(postgres_world):
 
 
 @pytest.fixture
-def brokerless_scene(new_world):
+def brokerless_scene(new_world, own_broker):
     """A world with a broker of its own, which the test may stop."""
-    with Valkey() as broker:
-        world = new_world(broker=broker.url, **CALM)
-        world.start()
-        yield from ((scene, broker) for scene in played(world))
-        world.close()
+    world = new_world(broker=own_broker.url, **CALM)
+    world.start()
+    yield from ((scene, own_broker) for scene in played(world))
+    world.close()
 
 
 def played(world):

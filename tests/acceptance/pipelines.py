@@ -22,7 +22,7 @@ from celery.worker.control import control_command
 from lifecycle import ContainerTask, Lifecycle, checkpoint, current_container, finish, later, shield, sleep
 from lifecycle.errors import ContainerStopped, CutShort, WaitRefused
 
-app = Celery("pipelines", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+app = Celery("pipelines", broker=os.environ["BROKER_URL"], backend=os.environ["REDIS_URL"])
 app.conf.update(worker_hijack_root_logger=True, broker_connection_retry_on_startup=True)
 if "PIPELINES_SOCKET_TIMEOUT" in os.environ:
     app.conf.broker_transport_options = {"socket_timeout": float(os.environ["PIPELINES_SOCKET_TIMEOUT"])}

@@ -38,7 +38,7 @@ def test_a_body_spawns_all_its_workers_at_once(on_both):
 
 def test_a_client_without_a_broker_spawns_what_nodes_run_later(scene):
     """The rows stay due; a node's dispatcher, which has a broker, publishes them."""
-    cut_off = load_pipelines({**scene.world.env, "REDIS_URL": NO_BROKER})
+    cut_off = load_pipelines({**scene.world.env, "BROKER_URL": NO_BROKER})
     began = time.monotonic()
     made = cut_off.answer.spawn_many([((each,), {}) for each in range(NUMBER)], tags={"of": scene.suffix})
     print(f"{NUMBER} without a broker in {time.monotonic() - began:.2f} s")
@@ -48,6 +48,7 @@ def test_a_client_without_a_broker_spawns_what_nodes_run_later(scene):
     cut_off.lifecycle.database.dispose()
 
 
+@pytest.mark.only_on("valkey", "redis")
 def test_a_batch_that_the_broker_refuses_runs_once_it_takes_messages_again(brokerless_scene):
     """It is full when the messages go out together."""
     scene, broker = brokerless_scene

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from job.servers import Valkey
 from lifecycle.runtime.check import examine
 from lifecycle.store import passes, schema
 from lifecycle.store.clock import later
@@ -32,6 +31,10 @@ GREEDY = """
 from lifecycle.runtime import hooks
 hooks.DEFAULTS |= {"worker_disable_prefetch": False, "worker_prefetch_multiplier": 4}
 """
+FETCHES = {
+    "redis": "fetches 4 a slot before it can run them: set worker_disable_prefetch = True",
+    "amqp": "fetches 4 a slot: set worker_prefetch_multiplier = 1",
+}
 FAKE_VERSIONS = "import celery, lifecycle; celery.__version__ = '5.0.1'; lifecycle.__version__ = '0.0.9'"
 
 
@@ -62,27 +65,23 @@ class Checked(World):
 
 
 @pytest.fixture(scope="module")
-def new_checked(tmp_path_factory, sqlite_template):
-    """Makes worlds that each have a broker of their own: strangers come to some."""
-    brokers, worlds = [], []
+def new_checked(tmp_path_factory, sqlite_template, new_place):
+    """Makes worlds that each have a place of their own on the broker: strangers come to some."""
+    worlds = []
 
     def make(database_url=None, **settings):
-        brokers.append(Valkey())
-        brokers[-1].start()
         folder = tmp_path_factory.mktemp("checked")
         url = database_url or f"sqlite:///{shutil.copy(sqlite_template, folder)}"
-        worlds.append(Checked(folder, brokers[-1].url, url, **settings))
+        worlds.append(Checked(folder, database_url=url, **new_place(), **settings))
         return worlds[-1]
 
     yield make
     for world in worlds:
         world.close()
-    for broker in brokers:
-        broker.close()
 
 
 @pytest.fixture(scope="module")
-def world(new_checked, valkey):
+def world(new_checked):
     """One node, with which all is well."""
     made = new_checked()
     made.main = made.start(slots=1)
@@ -134,7 +133,7 @@ def test_a_node_that_was_declared_dead(world):
 
 
 def test_a_worker_without_a_lifecycle(world):
-    words = [sys.executable, "-m", "celery", "-b", world.env["REDIS_URL"], "worker", "-c", "1", "-n", "stranger@%h"]
+    words = [sys.executable, "-m", "celery", "-b", world.env["BROKER_URL"], "worker", "-c", "1", "-n", "stranger@%h"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     stranger = subprocess.Popen(
         [*words, "-Q", "elsewhere"],
@@ -242,11 +241,11 @@ def test_a_pool_that_cannot_be_killed(world):
 
 def test_a_node_that_fetches_more_than_it_can_run(world, tmp_path):
     with world.node("greedy", env=customized(tmp_path, GREEDY)):
-        said = "fetches 4 a slot before it can run them: set worker_disable_prefetch = True"
+        said = FETCHES[world.env["BROKER_URL"].partition(":")[0]]
         eventually("it is found", lambda: world.finds("prefetch", "warn", "greedy@", said))
 
 
-def test_a_pass_that_nobody_runs(new_checked, valkey):
+def test_a_pass_that_nobody_runs(new_checked):
     world = new_checked()
     assert world.finds("passes", "ok", "sweep not yet, recover not yet, prune not yet")
     with world.lifecycle.database.begin() as connection:
@@ -261,7 +260,7 @@ def test_a_pass_that_nobody_runs(new_checked, valkey):
     eventually("a node runs it", lambda: world.finds("passes", "ok", "sweep ", "recover ", "prune ", " s ago"))
 
 
-def test_no_node_and_then_a_lost_one(new_checked, valkey):
+def test_no_node_and_then_a_lost_one(new_checked):
     world = new_checked(heartbeat=0.5, lease=3)
     found = world.check()
     assert found["nodes"] == ("warn", "no node lives, so nothing runs: start a Celery worker of this app")
@@ -278,7 +277,7 @@ def test_no_node_and_then_a_lost_one(new_checked, valkey):
     eventually("it is found", lambda: world.finds("nodes", "FAIL", f"{name} is lost: its lease ran out"))
 
 
-def test_a_schema_that_is_missing_older_or_newer(new_checked, tmp_path, valkey):
+def test_a_schema_that_is_missing_older_or_newer(new_checked, tmp_path):
     world = new_checked(database_url=f"sqlite:///{tmp_path / 'lifecycle.db'}")
     database = world.lifecycle.database
     assert world.finds("schema", "FAIL", "has no tables yet; run: celery -A <app> container migrate")
@@ -292,7 +291,7 @@ def test_a_schema_that_is_missing_older_or_newer(new_checked, tmp_path, valkey):
 
 
 @pytest.mark.postgres
-def test_no_database(new_checked, valkey):
+def test_no_database(new_checked):
     world = new_checked(database_url="postgresql://me:hunter2@127.0.0.1:1/x")
     ran = world.command("check")
     assert (ran.returncode, ran.stderr) == (1, "")
@@ -301,9 +300,9 @@ def test_no_database(new_checked, valkey):
     assert "hunter2" not in ran.stdout
 
 
-def test_no_broker(new_checked, valkey):
+def test_no_broker(new_checked):
     world = new_checked()
-    world.env["REDIS_URL"] = "redis://127.0.0.1:1/0"
+    world.env["BROKER_URL"] = "redis://127.0.0.1:1/0"
     ran = world.command("check", "--json")
     assert (ran.returncode, ran.stderr) == (1, "")
     found = {each["check"]: each for each in json.loads(ran.stdout)}
@@ -312,7 +311,7 @@ def test_no_broker(new_checked, valkey):
     assert [each["check"] for each in found.values() if each["level"] == "FAIL"] == ["broker"]
 
 
-def test_a_broker_that_never_answers_costs_seconds(new_checked, valkey):
+def test_a_broker_that_never_answers_costs_seconds(new_checked):
     world = new_checked()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         world.app.conf.broker_url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"

@@ -237,13 +237,13 @@ def test_without_an_app_it_says_what_to_give(shop):
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory, valkey):
+def node(tmp_path_factory, new_place):
     """A shop with a node, for all tests that follow."""
     folder = tmp_path_factory.mktemp("shop")
     shop = Shop(folder, f"sqlite:///{folder / 'lifecycle.db'}")
     schema.migrate(shop.database)
-    own = valkey.url.removesuffix("/0") + "/61"  # nobody else fetches from it
-    shop.env |= {"SHOP_BROKER": own, "SHOP_BACKEND": own}
+    own = new_place()
+    shop.env |= {"SHOP_BROKER": own["broker"], "SHOP_BACKEND": own["results"]}
     command = shop.command("worker", "-c", "4", "-l", "INFO", "--without-mingle", "--without-gossip")
     with (folder / "node.log").open("wb") as log:
         process = subprocess.Popen(

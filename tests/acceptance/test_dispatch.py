@@ -94,7 +94,7 @@ def test_of_many_spawned_at_once_each_runs_once_though_their_spawner_died(scene)
 def test_what_a_node_on_another_database_refuses_is_sent_again_less_and_less_often(scene, new_world, sqlite_url):
     """A wrong configuration costs time: the message comes back until a node of its own database takes it."""
     migrate(sqlite_url)
-    other = new_world(broker=scene.world.env["REDIS_URL"], database_url=sqlite_url, heartbeat=1, lease=10)
+    other = new_world(broker=scene.world.env["BROKER_URL"], database_url=sqlite_url, heartbeat=1, lease=10)
     stranger = other.start("stranger", queues="elsewhere", slots=1)
     scene.start(scene.plan("worker-1", kind="ANSWER", queue="elsewhere", value="found"))
     refused = f"message of another database not run container={scene.id('worker-1')}"

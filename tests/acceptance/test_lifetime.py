@@ -274,7 +274,7 @@ def test_a_node_that_leaves_in_order_says_so(nervous_scene):
 
 def test_a_node_on_another_database_refuses_the_message(scene, new_world, sqlite_url):
     migrate(sqlite_url)
-    other = new_world(broker=scene.world.env["REDIS_URL"], database_url=sqlite_url)
+    other = new_world(broker=scene.world.env["BROKER_URL"], database_url=sqlite_url)
     stranger = other.start("stranger", queues="elsewhere", slots=1)
     scene.start(scene.plan("worker-1", queue="elsewhere"))
     eventually(

@@ -35,15 +35,19 @@ def die_with_tests():
 
 
 class World:
-    """One database, one broker, the nodes on them, and the same app in this process as a client."""
+    """One database, one broker, the nodes on them, and the same app in this process as a client.
 
-    def __init__(self, folder, broker, database_url, **settings):
+    Where the broker is no Redis, results need another place.
+    """
+
+    def __init__(self, folder, broker, database_url, results=None, **settings):
         self.folder, self.truth, self.nodes = folder, folder / "truth", []
         self._read, self._marks = 0, {}
         self.folder.mkdir(parents=True, exist_ok=True)
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LIFECYCLE_")},
-            "REDIS_URL": broker,
+            "BROKER_URL": broker,
+            "REDIS_URL": results or broker,
             "LIFECYCLE_DATABASE_URL": database_url,
             "PIPELINES_TRUTH": str(self.truth),
             MARK: str(folder),
