@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import click
 
+NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())  # before click 8.2 the help is no error
+
 
 class Verb(NamedTuple):
     """Where a verb's command is (`module:function` of this package), and its line in the help."""
@@ -69,7 +71,7 @@ class VerbGroup(click.Group):
         logging.getLogger("lifecycle").addHandler(logging.NullHandler())  # the verbs say it themselves
         try:
             return super().invoke(ctx)
-        except click.exceptions.NoArgsIsHelpError:
+        except NO_ARGUMENTS:
             raise
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx else ctx.command_path

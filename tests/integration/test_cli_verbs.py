@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from inspect import signature
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from lifecycle.domain.ending import completed, failed
 from lifecycle.store import logs, schema, tables
 
 NOBODY = "redis://127.0.0.1:1/0"
+APART = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}  # click 8.2 has no other way
 NASTY = "[red]x[/red]\x1b[31m\nnext\u202e"
 
 
@@ -41,7 +43,7 @@ class Commands:
         self.context = SimpleNamespace(app=app, no_color=False)
 
     def __call__(self, *arguments):
-        return CliRunner().invoke(container, [str(each) for each in arguments], obj=self.context)
+        return CliRunner(**APART).invoke(container, [str(each) for each in arguments], obj=self.context)
 
     def lines(self, *arguments):
         ran = self(*arguments)
