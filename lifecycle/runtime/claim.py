@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery.exceptions import Ignore
 from kombu.utils.functional import retry_over_time
@@ -20,6 +20,7 @@ from lifecycle.errors import (
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime.execution import Execution
 from lifecycle.runtime.message import as_call, header_in, parent_in
+from lifecycle.runtime.refusal import refuse
 from lifecycle.runtime.seat import Seat
 from lifecycle.store import runs
 from lifecycle.trees.dispatch import put_back
@@ -107,8 +108,7 @@ def patiently(lifecycle: "Lifecycle", write: Callable[[], T]) -> T:
 def _record_arrival(task: "ContainerTask") -> None:
     """A message from elsewhere (by name, another language) gets its row now; a second delivery finds it there."""
     request, lifecycle = task.request, task.lifecycle
-    options = request.as_execution_options()
-    options.pop("task_id", None)
+    options = _options_of(request)
     birth = Birth(
         id=request.id,
         container_type=task.type_name,
@@ -127,8 +127,23 @@ def _record_arrival(task: "ContainerTask") -> None:
         return
     except (LifecycleError, ContainerStopped) as error:
         log.warning("message not run container=%s why=%s", request.id, error)
-        lifecycle.doorbell.revoked([request.id], str(error))
+        refuse(task.app, request.id, options, str(error))
         raise Ignore(str(error)) from None
+
+
+def _options_of(request: Any) -> dict[str, Any]:
+    """How its message was sent, and its next one is to be: Celery's own list misses some."""
+    options: dict[str, Any] = request.as_execution_options()
+    del options["task_id"]
+    came = request.delivery_info or {}
+    to = ("queue",) if not came.get("exchange") else ("routing_key",)
+    options |= dict.fromkeys(to, came.get("routing_key"))
+    return {
+        **options,
+        "exchange": came.get("exchange") or None,
+        "priority": came.get("priority"),
+        "ignore_result": vars(request).get("ignore_result"),
+    }
 
 
 def _lost(lifecycle: "Lifecycle", container_id: str) -> Ignore:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from lifecycle.domain.container import Container
+from lifecycle.domain.ending import Ending
 from lifecycle.errors import ContainerInterrupted, ContainerStopped, CutShort, InvalidArgument
 from lifecycle.runtime.page import Page
 from lifecycle.store.engine import Connection, is_open
@@ -32,6 +33,8 @@ class Execution:
         """True once the body has returned or raised."""
         self.ended = False
         """True once its ending is written, or it is to write none."""
+        self.failure: Ending | None = None
+        """What a body that raised came to; it is written once Celery has called errbacks, as its siblings."""
         self.message: str | None = None
         """What `finish(message)` said."""
         self.retry: tuple[dict[str, Any], float] | None = None
@@ -54,6 +57,11 @@ class Execution:
         finally:
             self.armed = False
             self.over = True
+
+    @property
+    def has_begun(self) -> bool:
+        """True once the body was called, also after it: links, errbacks and chords are Celery's last steps of a run."""
+        return self.armed or self.over
 
     def ask_stop(self) -> None:
         """From the supervisor's thread: the next `checkpoint()` or `sleep()` raises."""

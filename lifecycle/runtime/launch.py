@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from celery import current_task
+from celery._state import _task_stack
 from celery.app.task import Task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import AsyncResult
@@ -42,6 +42,7 @@ def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: di
     options = {**_options_of(task), **options}
     check_wish(wish)
     check_calls(task, calls, options)
+    options = _in_line(task, options)
     births = _births(task, calls, wish, options)
     if not births:
         return []
@@ -50,6 +51,7 @@ def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: di
         recorded = _record(task, births, given, wish.connection)
         if births[0].wake_in is None:
             _publish(task, [(each.id, call) for each, call in zip(recorded, calls, strict=True)], options)
+        _trail(task, recorded, options)
     return [task.lifecycle.keep(each) for each in recorded]
 
 
@@ -92,14 +94,29 @@ def running_parent() -> Parent | None:
         here = execution.container
         above = here.parent_container_id
         return Parent(id=above, born_of=here.parent_epoch, through=here.id) if above else None
-    return parent_in(header_in(current_task.request)) if current_task else None
+    return parent_in(_said_to_worker())
+
+
+def _said_to_worker() -> dict[str, Any]:
+    """Our header of the message that a plain task runs for, also below what its body calls as a function."""
+    requests = (request for task in reversed(_task_stack.stack) for request in reversed(task.request_stack.stack))
+    return next(filter(None, map(header_in, requests)), {})
+
+
+def _before() -> Container | None:
+    """The container whose next step is published here: its body is over."""
+    execution = current_execution()
+    return execution.container if execution is not None and execution.over else None
 
 
 def _births(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: dict[str, Any]) -> list[Birth]:
     """What is to be recorded; what is to be published at once has no `wake_in`."""
-    lifecycle, parent = task.lifecycle, running_parent()
+    lifecycle, parent, before = task.lifecycle, running_parent(), _before()
     if wish.parent_container_id is not None and (parent is None or parent.id != wish.parent_container_id):
-        parent = Parent(id=wish.parent_container_id)
+        parent, before = Parent(id=wish.parent_container_id), None
+    if before is not None:
+        owner = before.player_id if wish.player_id is None else wish.player_id
+        wish = replace(wish, player_id=owner, tags={**before.tags, **wish.tags})
     wake_in, expires_in = _seconds(options, "countdown", "eta"), _seconds(options, "expires")
     if wish.connection is not None and wake_in is None:
         wake_in = 0.0
@@ -155,7 +172,7 @@ def _publish(task: "ContainerTask", messages: Sequence[tuple[str, Call]], option
     """In one batch, where the broker's client can do that."""
     lifecycle = task.lifecycle
     said = with_header(options, header(lifecycle, recorded=True))
-    sent = {**said, **dict.fromkeys(OF_THE_ROW)}
+    sent = {**said, **dict.fromkeys(OF_THE_ROW), "add_to_parent": False}
     try:
         lifecycle.doorbell.reach()
         with _batch(task, sent, len(messages)) as how:
@@ -182,9 +199,29 @@ def _batch(task: "ContainerTask", options: dict[str, Any], number: int) -> Itera
             yield {**options, "producer": producer}
 
 
+def _in_line(task: "ContainerTask", options: dict[str, Any]) -> dict[str, Any]:
+    """These options with Celery's own parent and root, which a dispatcher would not know."""
+    before = task.app.current_worker_task
+    if before is None:
+        return options
+    request = before.request
+    line = {"parent_id": request.id, "root_id": request.root_id or request.id}
+    return {**options, **{name: options.get(name) or value for name, value in line.items()}}
+
+
+def _trail(task: "ContainerTask", recorded: Sequence[Container], options: dict[str, Any]) -> None:
+    """Make them `children` of the running task's result, whoever publishes them."""
+    before = task.app.current_worker_task
+    if before is not None and options.get("add_to_parent", True):
+        for each in recorded:
+            before.add_trail(task.AsyncResult(each.id))
+
+
 def _queue(task: "ContainerTask", call: dict[str, Any]) -> str | None:
     """The queue that Celery's routes choose for this message."""
-    routed = task.app.amqp.router.route(dict(call["options"]), task.name, call["args"], call["kwargs"], task)
+    options = dict(call["options"])
+    name = options.pop("route_name", None) or task.name
+    routed = task.app.amqp.router.route(options, name, call["args"], call["kwargs"], task)
     queue = routed.get("queue")
     return None if queue is None else str(getattr(queue, "name", queue))
 

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore, Retry
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.states import FAILURE, RETRY, SUCCESS
 
 from lifecycle.domain.ending import Finish, Later, completed, describe, failed, stopped
@@ -62,10 +62,22 @@ def _fail(task: "ContainerTask", execution: Execution, error: Exception) -> None
         departure.interrupt(task, execution, NODE_DOWN)
         raise Ignore(f"{execution.container.id} was interrupted") from None
     elif isinstance(error, tuple(task.restart_on)):
-        if departure.interrupt(task, execution, Cut(describe(error)), instead=failed(error)):
-            raise Retry(f"restart: {describe(error)}", exc=error) from error
-    else:
+        told = _told(task, error)
+        if departure.interrupt(task, execution, Cut(told), instead=failed(told)):
+            raise Retry(f"restart: {told}", exc=error) from error
+    elif isinstance(error, Reject):
         departure.end(task, execution, failed(error))
+    else:
+        execution.failure = failed(_told(task, error))
+
+
+def _told(task: "ContainerTask", error: Exception) -> str:
+    """An error as rows keep it; Celery's soft limit has no text of its own."""
+    if not isinstance(error, SoftTimeLimitExceeded):
+        return describe(error)
+    _, soft = task.request.timelimit or (None, None)
+    seconds = soft or task.soft_time_limit
+    return f"soft time limit of {seconds:g} s exceeded" if seconds else "soft time limit exceeded"
 
 
 def _as_cut(task: "ContainerTask", execution: Execution, retry: Retry) -> Cut:
@@ -73,7 +85,7 @@ def _as_cut(task: "ContainerTask", execution: Execution, retry: Retry) -> Cut:
     message, seconds = execution.retry or (None, 0.0)
     limit = task.max_retries
     attempt = f"retry {task.request.retries + 1}/{'∞' if limit is None else limit}"
-    why = "retry" if retry.exc is None else describe(retry.exc)
+    why = "retry" if retry.exc is None else _told(task, retry.exc)
     return Cut(why, wait=max(seconds, 0.0), attempt=attempt, message=message)
 
 
@@ -131,9 +143,9 @@ def finish(task: "ContainerTask", task_id: str, state: str | None, value: Any) -
     try:
         if state == RETRY:
             _tell_again(task, task_id)
-        if not execution.ended and state in {SUCCESS, FAILURE}:
-            ending = completed(value, execution.message) if state == SUCCESS else failed(str(value))
-            departure.end(task, execution, ending)
+        if not execution.ended and (execution.failure or state in {SUCCESS, FAILURE}):
+            done = completed(value, execution.message) if state == SUCCESS else failed(str(value))
+            departure.end(task, execution, execution.failure or done)
     finally:
         executions.leave()
         task.lifecycle.seat().clear()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery import uuid
+from celery._state import get_current_worker_task
 from celery.app.task import Task
 from celery.result import AsyncResult
 
@@ -13,9 +14,10 @@ from lifecycle.domain.ending import Finish
 from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
 from lifecycle.errors import ContainerExists, ImpossibleSettings, InvalidArgument, InvalidParent
 from lifecycle.runtime.django import OnCommit, drop_open_transactions
-from lifecycle.runtime.execution import current_execution
+from lifecycle.runtime.execution import Execution, current_execution
 from lifecycle.runtime.installed import lifecycle_of
 from lifecycle.runtime.launch import launch, republish, running_parent
+from lifecycle.runtime.refusal import refuse
 from lifecycle.runtime.run import run
 from lifecycle.runtime.wish import Call, Wish, as_call, as_calls
 from lifecycle.store.engine import Connection
@@ -144,9 +146,9 @@ class ContainerTask(OnCommit, Task):
         try:
             return self.AsyncResult(launch(self, [call], Wish(), options)[0].id)
         except InvalidParent as error:
-            if execution is None or not execution.over:
+            if not _is_next_step(execution, options):
                 raise
-            return self._refused(task_id or uuid(), str(error))
+            return self._refused(task_id or uuid(), options, str(error))
         except ContainerExists as error:
             if execution is None or not execution.over or not self._was_published(error.container_id):
                 raise
@@ -158,10 +160,10 @@ class ContainerTask(OnCommit, Task):
         above = parent.id if parent is not None else None
         return (row.parent_container_id, row.container_type) == (above, self.type_name)
 
-    def _refused(self, task_id: str, why: str) -> AsyncResult:
+    def _refused(self, task_id: str, options: dict[str, Any], why: str) -> AsyncResult:
         """A step after a body whose tree is going: it does not start, and who waits for it learns so."""
         log.warning("next step not started container=%s why=%s", task_id, why)
-        self.lifecycle.doorbell.revoked([task_id], why)
+        refuse(self.app, task_id, options, why)
         return self.AsyncResult(task_id)
 
     def replace(self, sig: Any) -> Any:
@@ -171,7 +173,7 @@ class ContainerTask(OnCommit, Task):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The body inside its container when a node runs it; called as a function it is a function."""
         execution = current_execution()
-        by_its_own_body = execution is not None and execution.armed and execution.container.id == self.request.id
+        by_its_own_body = execution is not None and execution.has_begun and execution.container.id == self.request.id
         if self.request.called_directly or by_its_own_body:
             return super().__call__(*args, **kwargs)
         if self.request.is_eager:
@@ -181,6 +183,14 @@ class ContainerTask(OnCommit, Task):
             return run(self, args, kwargs)
         finally:
             drop_open_transactions(self.request.id)
+
+
+def _is_next_step(execution: Execution | None, options: dict[str, Any]) -> bool:
+    """True where Celery goes on with a canvas after a body, of a container or a plain task: there is none to raise."""
+    if execution is not None:
+        return execution.over
+    before = get_current_worker_task()
+    return before is not None and options.get("parent_id") == before.request.id
 
 
 def _are_errors(classes: Any) -> bool:

@@ -6,15 +6,17 @@ import time
 
 from celery import Celery, chain, chord, group
 
-from lifecycle import ContainerTask, Lifecycle, current_container
+from lifecycle import ContainerTask, Lifecycle, current_container, sleep
 
-app = Celery("doors", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
+app = Celery("doors", broker=os.environ["BROKER_URL"], backend=os.environ["REDIS_URL"])
 app.conf.task_routes = {"doors.has_own_queue": {"queue": "side"}}
+app.conf.broker_transport_options = {"queue_order_strategy": "priority"}
 lifecycle = Lifecycle(app)
 
 
 def container_task(**options):
-    return app.task(base=ContainerTask, **options)
+    """Not shared: a stranger in the same process is to know the names only."""
+    return app.task(base=ContainerTask, shared=False, **options)
 
 
 @container_task()
@@ -84,3 +86,69 @@ def has_own_queue():
 def a_chord():
     """One member ends, one is held."""
     return chord(group(add.s(1, 2), hold.s()), add.s(5))
+
+
+@container_task()
+def total(numbers):
+    return sum(numbers)
+
+
+@container_task()
+def note(*given):
+    """A link or an errback: what Celery gave it."""
+    return list(given)
+
+
+@container_task()
+def fails(*_):
+    raise ValueError("rock ahead")
+
+
+@app.task(shared=False)
+def plain_add(a, b):
+    return a + b
+
+
+@app.task(shared=False)
+def slow_plain(seconds, value):
+    time.sleep(seconds)
+    return value
+
+
+@container_task()
+def opens(door, awaits=0):
+    """Go through a door; the body is over before what is behind it has ended, or once so many children have."""
+    result = DOORS[door]().apply_async()
+    while len(current_container().children(live=False)) < awaits:
+        sleep(0.05)
+    return result.as_tuple()
+
+
+class ByName:
+    """`send_task`, as a canvas would be applied."""
+
+    def apply_async(self):
+        return app.send_task("doors.add", [1, 2])
+
+
+DOORS = {
+    "a signature": lambda: add.s(1, 2),
+    "send_task by name": ByName,
+    "a signature by name": lambda: app.signature("doors.add", [1, 2]),
+    "a group": lambda: group(add.s(1, 1), add.s(2, 2)),
+    "a chain": lambda: chain(add.s(1, 2), add.s(10), add.s(100)),
+    "a chord": lambda: chord([add.s(1, 1), add.s(2, 2)], total.s()),
+    "a chord of chains": lambda: chord([add.s(1, 1) | add.s(1), add.s(2, 2) | add.s(2)], total.s()),
+    "a chord in a chord": lambda: chord([chord([add.s(1, 1), add.s(2, 2)], total.s()), add.s(3, 3)], total.s()),
+    "a chord in a chain": lambda: add.s(1, 1) | group(add.s(1), add.s(2)) | total.s() | add.s(5),
+    "a group in a chain": lambda: add.s(1, 1) | group(add.s(1), add.s(2)),
+    "a chain in a group": lambda: group(add.s(1, 1) | add.s(1), add.s(2, 2)),
+    "a chord that ends a chain": lambda: chain(add.s(1, 1), chord([add.s(1), add.s(2)], total.s())),
+    "starmap": lambda: add.starmap([(1, 1), (2, 2)]),
+    "map": lambda: total.map([[1, 1], [2, 2]]),
+    "chunks": lambda: add.chunks([(1, 1), (2, 2), (3, 3)], 2),
+    "plain tasks between": lambda: add.s(1, 1) | plain_add.s(1) | add.s(1),
+    "plain, then steps": lambda: slow_plain.s(0.5, 1) | add.s(1) | add.s(1),
+    "a chord of plain tasks": lambda: chord([slow_plain.s(0.5, 2), plain_add.s(2, 2)], total.s()),
+}
+"""By name: each is made anew for each use."""
