@@ -14,8 +14,11 @@ from lifecycle.cli.targets import Trees, check_choice, extent, fitting, named, t
 from lifecycle.cli.text import clean, count
 from lifecycle.domain.container import Container
 from lifecycle.domain.policy import STOPPED_BY_USER
+from lifecycle.domain.pools import KILLABLE, LOOKS, as_option
 from lifecycle.domain.report import StopReport
 from lifecycle.runtime.app import Lifecycle
+from lifecycle.store import nodes
+from lifecycle.store import stops as stops_of
 from lifecycle.store.marks import Marked
 from lifecycle.trees import stop as stops
 from lifecycle.trees.doorbell import Doorbell
@@ -154,7 +157,7 @@ def stop_all(lifecycle: Lifecycle, ids: Sequence[str], order: Order) -> Iterator
         bell.tell()
         if marked and len(marked) < len(ids):
             click.echo(f"cut off: {len(marked):,} of {count(len(ids), 'tree')} are being stopped", err=True)
-    for note in dict.fromkeys(notes):
+    for note in dict.fromkeys([*notes, *unkillable(lifecycle, [mark.stop_id for mark, _ in marked])]):
         click.echo(clean(note), err=True)
     try:
         for mark, target in marked:
@@ -162,6 +165,18 @@ def stop_all(lifecycle: Lifecycle, ids: Sequence[str], order: Order) -> Iterator
     except KeyboardInterrupt:
         click.echo("not waiting any more: the stop goes on", err=True)
         click.get_current_context().exit(INTERRUPTED)
+
+
+def unkillable(lifecycle: Lifecycle, stop_ids: Sequence[int]) -> Iterator[str]:
+    """A note if some of what is being stopped runs where a deadline ends nothing."""
+    with lifecycle.database.read() as connection:
+        pools = {row.id: as_option(row.pool) for row in nodes.alive(connection) if row.pool != KILLABLE}
+        where = {each: pool for node, pool in pools.items() for each, _ in nodes.rows_on_node(connection, node)}
+        asked = {row.id for each in stop_ids if where for row in stops_of.rows_of(connection, each)}
+    found = where.keys() & asked
+    if found:
+        names = ", ".join(sorted({where[each] for each in found}))
+        yield f"{count(len(found))} on {names} cannot be killed, and will stop only at the next {LOOKS}"
 
 
 def request(lifecycle: Lifecycle, container_id: str, order: Order) -> stops.Request:

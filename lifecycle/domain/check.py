@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lifecycle.domain.facts import Facts
+from lifecycle.domain.pools import HEARS_AT_WORK, KILLABLE, LOOKS, as_option
 
 MAX_SKEW = 1.0  # seconds
 MOST = 5  # problems named in one line
-KILLABLE = "prefork"
-HEARS_AT_WORK = frozenset({"prefork", "thread", "gevent", "eventlet"})  # solo answers between tasks
 OVERDUE = 2  # periods
 AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 MEND_CLOCK = "times in logs and `eta` are off by it; keep clocks in step (NTP)"
@@ -153,7 +152,10 @@ def _queues(facts: Facts) -> Judged:
 
 def _pools(facts: Facts) -> Judged:
     problems = [
-        (Level.WARN, f"{row.id} is on {row.pool}: a stop is met only in checkpoint() and sleep(); use -P prefork")
+        (
+            Level.WARN,
+            f"{row.id} is on {as_option(row.pool)}: a body stops only at {LOOKS}, and is never killed; use -P prefork",
+        )
         for row in facts.living
         if row.pool != KILLABLE
     ]

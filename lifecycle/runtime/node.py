@@ -36,6 +36,7 @@ class Node:
     def __init__(self, lifecycle: "Lifecycle", worker: Any) -> None:
         self._lifecycle, self._worker = lifecycle, worker
         self._pool_class = get_implementation(worker.pool_cls)
+        self._pool_name = self._pool_class.__module__.rpartition(".")[2]
         self._main_pid = os.getpid()
         self._seat: Seat | None = None
         self.page = Page()
@@ -135,7 +136,7 @@ class Node:
             "id": self.page.node,
             "hostname": self._worker.hostname,
             "pid": os.getpid(),
-            "pool": self._pool_class.__module__.rpartition(".")[2],
+            "pool": self._pool_name,
             "concurrency": self._worker.concurrency if isinstance(self._worker.concurrency, int) else 0,
             "queues": sorted(self._worker.app.amqp.queues.consume_from),
             "types": sorted(self._lifecycle.types()),
@@ -157,5 +158,5 @@ class Node:
         """The pool, once the worker has made it."""
         made = getattr(self._worker, "pool", None)
         if self._pool is None and made is not None:
-            self._pool = ChildPool(made, self.page) if self.is_prefork else ThreadPool()
+            self._pool = ChildPool(made, self.page) if self.is_prefork else ThreadPool(self._pool_name)
         return self._pool

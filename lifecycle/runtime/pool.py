@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from celery.concurrency.prefork import TaskPool
 
+from lifecycle.domain.pools import cannot_kill
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime import process
 from lifecycle.runtime.execution import STOP_SIGNAL
@@ -108,10 +109,15 @@ class ChildPool:
 
 
 class ThreadPool:
-    """Threads, gevent, solo: executions meet a stop at their next `checkpoint()` or `sleep()`, or never."""
+    """Threads, gevent, solo: executions meet a stop at their next `checkpoint()` or `sleep()`, or never.
+
+    name: of Celery's module, as the node's row has it.
+    """
 
     can_kill = False
-    survives = "it runs in a pool whose executions cannot be killed"
+
+    def __init__(self, name: str = "thread") -> None:
+        self.survives = cannot_kill(name, os.getpid())
 
     def runs(self) -> dict[int, list[Run]]:
         """What the registers of this process hold; first who claims, or one that enters meanwhile would be in none."""

@@ -84,7 +84,7 @@ class Stopper:
         self._kill(pool, key_of(row), run, "killed at its deadline")
         patience = self._settings.kill_after * (2 if pool.can_kill else 1)
         if late >= patience and row.stop_error is None:
-            self._give_up(row, f"not stopped {late:.0f} s after its deadline: {pool.survives}")
+            self._give_up(row, f"still running {late:.0f} s after its deadline: {pool.survives}")
 
     def _interrupt(self, pool: Pool, row: Held, since: float) -> bool:
         """The node shuts down: the execution has its grace to leave, its container goes on elsewhere."""
