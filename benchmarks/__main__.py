@@ -9,13 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import mark, profile, retention, sleepers, spawn, stop
+from benchmarks import mark, profile, retention, sleepers, spawn, stop, stream, tree
+from benchmarks.peers import contest
 from benchmarks.stage import staged
 from job.binaries import ServerMissing
 from job.processes import Failed
 
 BENCHMARKS = {"spawn": spawn, "stop": stop, "mark": mark, "retention": retention}
-LOADS = {"sleepers": sleepers}  # only by name: long, and without a rival
+LOADS = {"sleepers": sleepers, "tree": tree, "stream": stream, "peers": contest}  # only by name: they take long
 FOLDER = Path("var/bench")
 FAST = "PostgreSQL has fsync=off and synchronous_commit=off here. Ratios count, not seconds."
 
@@ -26,7 +27,7 @@ def main(words):
     console.print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}. {FAST}")
     try:
         for name in wanted.names or BENCHMARKS:
-            run(console, name, wanted)
+            load(name, wanted) if name in LOADS else run(console, name, wanted)
     except (Failed, ServerMissing) as failure:
         console.print(f"dev.py bench: {failure}")
         return 1
@@ -36,9 +37,6 @@ def main(words):
 def run(console, name, wanted):
     """One benchmark on servers of its own; what it missed, and why."""
     with staged() as stage:
-        if name in LOADS:
-            console.print(LOADS[name].measure(stage, wanted))
-            return
         table, missed = BENCHMARKS[name].measure(stage, wanted.rounds)
     console.print(table)
     for line in missed:
@@ -48,6 +46,13 @@ def run(console, name, wanted):
     if missed or wanted.profile:
         for path in profile.write(name, FOLDER):
             console.print(f"why: {path}")
+
+
+def load(name, wanted):
+    """Its figures, a line each as it comes: a run that is cut off has told what it saw."""
+    with staged() as stage:
+        for what, figure in LOADS[name].measure(stage, wanted):
+            print(f"{what}: {figure}", flush=True)
 
 
 def parse(words):

@@ -99,7 +99,8 @@ class Spent:
 
     def __str__(self):
         shares = ", ".join(f"{name} {self.share(name):.1%}" for name in ("node", "children", "postgres", "valkey"))
-        return f"{self.transactions / self.seconds:.1f} transactions/s; of a processor: {shares}"
+        load = f"load {os.getloadavg()[0]:.1f}"
+        return f"{self.transactions / self.seconds:.1f} transactions/s; of a processor: {shares}; {load}"
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 import time
 from contextlib import closing
 
-from rich.table import Table
-
 from benchmarks import processor
 from benchmarks.gauges import Gauge, Memory, command, spent, valkey_memory
 from benchmarks.stage import until
@@ -89,12 +87,8 @@ class Sleepers:
 
 
 def measure(stage, wanted):
-    """The life of them all, in order."""
-    containers = wanted.containers or CONTAINERS
-    table = Table("what", "figure", title=f"sleepers: {containers:,}, interval 1 h, two slots, PostgreSQL and Valkey")
+    """The life of them all, in order; figures as they come."""
     with stage.rival("PostgreSQL") as rival, closing(Gauge(rival.url)) as gauge:
-        sleepers = Sleepers(stage, rival, gauge, containers)
+        sleepers = Sleepers(stage, rival, gauge, wanted.containers or CONTAINERS)
         for part in (sleepers.before, sleepers.spawn, sleepers.rest, sleepers.idle, sleepers.list, sleepers.stop):
-            for what, figure in part():
-                table.add_row(what, str(figure))
-    return table
+            yield from part()

@@ -40,6 +40,8 @@ class Rival:
     process: Process
     url: str
     started: Path
+    others: tuple[Process, ...] = ()
+    """Its nodes beside the first."""
 
     @property
     def lifecycle(self):
@@ -76,31 +78,41 @@ class Stage:
         return Path(tempfile.mkdtemp(dir=self.folder))
 
     @contextmanager
-    def rival(self, name, *, slots=SLOTS, trace="", traces=None):
-        """A node with its pool, ready; gone at the end of the block."""
+    def rival(self, name, *, slots=SLOTS, nodes=1, trace="", traces=None):
+        """Nodes with their pools, ready; gone at the end of the block."""
         url = None if name == PLAIN else self.database_url(name)
         self._made += 1
         number = self._made
         broker = f"{self.valkey.url.removesuffix('/0')}/{number % 16}"
-        ready, started = self.folder / f"ready{number}", self.folder / f"started{number}"
-        env = {"BENCH_BROKER": broker, "BENCH_READY": str(ready), "BENCH_STARTED": str(started)}
-        env |= {"BENCH_TRACE": trace, "BENCH_TRACES": str(traces or self.folder), "PYTHONWARNINGS": "ignore"}
+        started = self.folder / f"started{number}"
+        env = {"BENCH_BROKER": broker, "BENCH_STARTED": str(started), "PYTHONWARNINGS": "ignore"}
+        env |= {"BENCH_TRACE": trace, "BENCH_TRACES": str(traces or self.folder)}
         env |= {"BENCH_DATABASE": url} if url else {}
-        words = ["worker", "-c", str(slots), "-n", f"bench{number}@%h", "-l", "WARNING"]
-        command = [executable, "-m", "celery", "-A", "benchmarks.node", *words, "--without-gossip", "--without-mingle"]
-        process = Process(name, command, log=self.folder / f"node{number}.log", env=env)
+        first, *others = [self._node(name, f"{number}-{each}", slots, env) for each in range(nodes)]
         app = make_app(broker, url)
         try:
-            process.start()
-            until(f"node of {name}", lambda: ready.exists() or not process.alive)
-            if not process.alive:
-                raise Failed(f"node of {name}: {process.last_words()}")
-            yield Rival(name, app, process, url, started)
+            for node in (first, *others):
+                _start(node)
+            yield Rival(name, app, first, url, started, tuple(others))
         finally:
-            stop([process], SIGTERM, 20)
+            stop([first, *others], SIGTERM, 20)
             if url:
                 app.lifecycle.database.dispose()
             app.close()
+
+    def _node(self, name, called, slots, env):
+        words = ["worker", "-c", str(slots), "-n", f"bench{called}@%h", "-l", "WARNING"]
+        command = [executable, "-m", "celery", "-A", "benchmarks.node", *words, "--without-gossip", "--without-mingle"]
+        env = {**env, "BENCH_READY": str(self.folder / f"ready{called}")}
+        return Process(name, command, log=self.folder / f"node{called}.log", env=env)
+
+
+def _start(node):
+    """Until it says that it is ready."""
+    node.start()
+    until(f"node of {node.name}", lambda: Path(node.env["BENCH_READY"]).exists() or not node.alive)
+    if not node.alive:
+        raise Failed(f"node of {node.name}: {node.last_words()}")
 
 
 @contextmanager
