@@ -30,13 +30,8 @@ class ContainerControl(Control):
 
     def broadcast(self, command: str, arguments: dict[str, Any] | None = None, *args: Any, **options: Any) -> Any:
         """As Celery's; a revoke has stopped the trees of the containers it names before any node hears of it."""
-        revoke = read_revoke(command, {**options, **(arguments or {})}, by=self.app.lifecycle.who)
-        if revoke is not None:
-            lifecycle = self.app.lifecycle
-            try:
-                tell(lifecycle.doorbell, revoke.stop(lifecycle.database))
-            except LifecycleError as error:
-                log.warning("revoke left to the nodes reason=%s error=%s", revoke.reason, error)
+        if (lifecycle := getattr(self.app, "lifecycle", None)) is not None:  # a copy in a spawned process has none
+            _stop_at_sender(lifecycle, command, {**options, **(arguments or {})})
         return super().broadcast(command, arguments, *args, **options)
 
 
@@ -46,6 +41,16 @@ def install(app: Celery) -> None:
     own = theirs is Control
     app.control_cls = OWN if own else type("ContainerControl", (ContainerControl, theirs), {})
     app.__dict__.pop("control", None)  # made before us
+
+
+def _stop_at_sender(lifecycle: "Lifecycle", command: str, told: dict[str, Any]) -> None:
+    revoke = read_revoke(command, told, by=lifecycle.who)
+    if revoke is None:
+        return
+    try:
+        tell(lifecycle.doorbell, revoke.stop(lifecycle.database))
+    except LifecycleError as error:
+        log.warning("revoke left to the nodes reason=%s error=%s", revoke.reason, error)
 
 
 @control_command(variadic="task_id", signature="[id1 [id2 [... [idN]]]]")

@@ -286,7 +286,7 @@ def gated(gate, seconds):
 
 
 @control_command()
-def terminate(state):
+def end_worker(state):
     """Celery ends a worker so when it meets an error, or a third Ctrl-C."""
     raise WorkerTerminate(1)
 

@@ -271,13 +271,13 @@ def test_what_is_no_container_is_revoked_by_celery(scene, stranger):
     scene.becomes("running", "STOPPED")
 
 
-def test_a_copy_that_has_expired_stops_nothing(scene):
+def test_a_copy_that_has_expired_stops_nothing(scene, stranger):
     """Two messages of one id from elsewhere: the one that runs is not the one that expires."""
     said = {"kwargs": {"seconds": 2.5}, "task_id": scene.id("twice"), "queue": "narrow-1"}
     node = scene.world.start("narrow-1", queues="narrow-1", slots=1)
-    scene.world.app.send_task("pipelines.worker", **said)
+    stranger.send_task("pipelines.worker", **said)
     eventually("at work", lambda: scene.ticks("twice"))
-    scene.world.app.send_task("pipelines.worker", **{**said, "queue": "other"}, countdown=0.2, expires=0.1)
+    stranger.send_task("pipelines.worker", **{**said, "queue": "other"}, countdown=0.2, expires=0.1)
     eventually("expired", lambda: scene.id("twice") in revoked_of(scene))
     assert scene.ended("twice").status == "COMPLETED"
     node.end()

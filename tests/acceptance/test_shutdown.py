@@ -254,7 +254,7 @@ def twice(ship):
 
 def by_command(ship):
     """As when an error ends it: no signal has said so before."""
-    ship.scene.world.app.control.broadcast("terminate", destination=[ship.row.hostname])
+    ship.scene.world.app.control.broadcast("end_worker", destination=[ship.row.hostname])
 
 
 COLD = {
