@@ -134,7 +134,7 @@ PASSES = {
     "what this run left": (lambda on: interrupts.is_superseding(on, "cut-off", 1), "idx_containers_live_children"),
     "what goes with its parent": (
         lambda on: interrupts.left_interrupted(on, "cut-off", 1),
-        "idx_containers_live_children",
+        "idx_containers_(live_children|interrupted)",  # PostgreSQL 15 takes the second: neither knows what has ended
     ),
     "mark of what a run left": (lambda on: interrupts.supersede(on, "cut-off", 1), "idx_containers_live_children"),
     "what may go on": (lambda on: interrupts.resume(on, 10), "idx_containers_interrupted"),
@@ -173,7 +173,7 @@ def test_a_pass_reads_only_what_lives_or_is_held(grove, name):
     plans = [plan for plan in plans_of(grove.database, call) if "containers" in plan or "assignments" in plan]
     assert not any(HISTORY_READ.search(plan) for plan in plans), plans
     if not (grove.database.dialect == "sqlite" and index == "containers_pkey"):
-        assert any(index in plan for plan in plans), plans
+        assert any(re.search(index, plan) for plan in plans), plans
 
 
 @pytest.mark.parametrize(
