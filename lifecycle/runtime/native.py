@@ -3,8 +3,11 @@
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
+
+LONG = 3600.0  # seconds
 
 
 def native(module: str, name: str) -> Any:
@@ -23,6 +26,7 @@ def start_thread(work: Callable[[], None], name: str) -> Callable[[float], objec
         thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()
         return thread.join
+    _keep_loop()
     over = native("_thread", "allocate_lock")()
     over.acquire()
     start(_until_over, (work, over))
@@ -34,3 +38,19 @@ def _until_over(work: Callable[[], None], over: threading.Lock) -> None:
         work()
     finally:
         over.release()
+
+
+@cache
+def _keep_loop() -> Any:
+    """Let the main thread wait for another one in whatever lock, as in that of a module both import; once.
+
+    gevent waits in a loop, and if nothing is in that of the main thread it raises "this would block forever": it does
+    not count on other threads there. A node that met an import of a thread of ours at its start did not come up.
+    """
+    timer = sys.modules["gevent"].get_hub().loop.timer(LONG, LONG)
+    timer.start(_nothing)
+    return timer
+
+
+def _nothing() -> None:
+    """What the timer calls."""

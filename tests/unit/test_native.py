@@ -6,6 +6,7 @@ import threading
 import time
 from importlib import import_module
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -20,6 +21,7 @@ def patched(monkeypatch):
         get_original=lambda module, name: original.get((module, name)) or getattr(import_module(module), name)
     )
     monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+    monkeypatch.setitem(sys.modules, "gevent", SimpleNamespace(get_hub=MagicMock()))
     monkeypatch.setattr(_thread, "start_new_thread", no_greenlet)
     monkeypatch.setattr(threading, "_start_new_thread", no_greenlet)
 
