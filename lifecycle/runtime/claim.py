@@ -18,6 +18,7 @@ from lifecycle.errors import (
     StoreUnreachable,
 )
 from lifecycle.runtime import execution as executions
+from lifecycle.runtime import signals
 from lifecycle.runtime.execution import Execution
 from lifecycle.runtime.message import as_call, header_in, parent_in
 from lifecycle.runtime.refusal import refuse
@@ -36,12 +37,22 @@ T = TypeVar("T")
 
 def claim(task: "ContainerTask") -> Execution:
     """Take the row for this process; raises Ignore if it is not to be run here and now."""
+    signals.install()
+    try:
+        execution = _claim(task)
+    except BaseException:
+        signals.give_back()
+        raise
+    signals.meet(execution)
+    return execution
+
+
+def _claim(task: "ContainerTask") -> Execution:
     lifecycle, container_id = task.lifecycle, task.request.id
     _admit(task)
     seat = lifecycle.seat()
     if seat.leaving:
         raise _left_to_others(lifecycle, container_id)
-    executions.install_stop_signal()
     seat.begin(container_id)
     claimed = None
     try:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from lifecycle.domain.container import Container
 from lifecycle.domain.ending import Ending
 from lifecycle.errors import ContainerInterrupted, ContainerStopped, CutShort, InvalidArgument
@@ -45,6 +47,7 @@ class Execution:
         self._shields = 0
         self._asked = threading.Event()
         self._stop = self._cut = False
+        self._overtime = False
         self._page = page
         self._slot = slot
 
@@ -53,6 +56,7 @@ class Execution:
         self.over = False
         try:
             self.armed = True
+            self.meet_limit()
             return call()
         finally:
             self.armed = False
@@ -117,6 +121,20 @@ class Execution:
             self.interrupted = True
             raise ContainerInterrupted(self.container.id)
 
+    def meet_limit(self) -> None:
+        """Raise Celery's soft time limit once; as a stop, only in the body, and never within our transactions.
+
+        Where a stop is cleaned up after, the kill at its deadline is limit enough.
+        """
+        if self._overtime and self._can_meet_a_stop and not self.raised:
+            self._overtime = False
+            raise SoftTimeLimitExceeded
+
+    def run_over(self) -> None:
+        """Its soft time limit is over: raise that in the body, now or as a shield ends."""
+        self._overtime = True
+        self.meet_limit()
+
     @contextmanager
     def shielded(self) -> Iterator[None]:
         """No stop is raised inside; one that came meanwhile is raised at the end.
@@ -131,6 +149,7 @@ class Execution:
             yield
         finally:
             self._shield(-1)
+            self.meet_limit()  # it is signalled once, so it may not get lost behind an error
         self.meet_stop()
 
     def keep(self, state: dict[str, Any]) -> None:
@@ -235,15 +254,3 @@ def leave() -> None:
     if _holder.execution is not None:
         running.pop(_holder.execution.key, None)
     _holder.execution = None
-
-
-def install_stop_signal() -> None:
-    """At each claim: a pool without an event loop installs a handler of its own over ours."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(STOP_SIGNAL, _on_stop_signal)
-
-
-def _on_stop_signal(_signal: int, _frame: Any) -> None:
-    execution = _holder.execution
-    if execution is not None:
-        execution.meet_stop()

@@ -12,8 +12,8 @@ from lifecycle.runtime import (
     check,  # noqa: F401 - a node answers its question
     shutdown,
 )
+from lifecycle.runtime.descent import running_parent
 from lifecycle.runtime.execution import current_execution
-from lifecycle.runtime.launch import running_parent
 from lifecycle.runtime.message import HEADER, header
 from lifecycle.runtime.node import Node
 from lifecycle.runtime.revoke import Revoke

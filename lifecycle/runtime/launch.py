@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from celery._state import _task_stack
 from celery.app.task import Task
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.result import AsyncResult
@@ -15,8 +14,9 @@ from celery.result import AsyncResult
 from lifecycle.domain.container import Container, new_id
 from lifecycle.errors import ContainerExists, UnknownType
 from lifecycle.runtime.body import shield
+from lifecycle.runtime.descent import container_before, running_parent
 from lifecycle.runtime.execution import current_execution
-from lifecycle.runtime.message import OF_THE_ROW, as_call, header, header_in, parent_in, read_call, with_header
+from lifecycle.runtime.message import OF_THE_ROW, as_call, header, read_call, with_header
 from lifecycle.runtime.wish import Call, Wish, check_calls, check_wish
 from lifecycle.store import assignments
 from lifecycle.store.containers import messages
@@ -82,36 +82,9 @@ def republish(task: "ContainerTask", args: Any, kwargs: Any, task_id: str, optio
     return task.AsyncResult(task_id)
 
 
-def running_parent() -> Parent | None:
-    """Who spawns here: the container whose body runs, or the one a plain task's message names.
-
-    What a run publishes after its body is its sibling: steps of a chain are no children of each other.
-    """
-    execution = current_execution()
-    if execution is not None and not execution.over:
-        return Parent(id=execution.container.id, epoch=execution.container.epoch)
-    if execution is not None:
-        here = execution.container
-        above = here.parent_container_id
-        return Parent(id=above, born_of=here.parent_epoch, through=here.id) if above else None
-    return parent_in(_said_to_worker())
-
-
-def _said_to_worker() -> dict[str, Any]:
-    """Our header of the message that a plain task runs for, also below what its body calls as a function."""
-    requests = (request for task in reversed(_task_stack.stack) for request in reversed(task.request_stack.stack))
-    return next(filter(None, map(header_in, requests)), {})
-
-
-def _before() -> Container | None:
-    """The container whose next step is published here: its body is over."""
-    execution = current_execution()
-    return execution.container if execution is not None and execution.over else None
-
-
 def _births(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: dict[str, Any]) -> list[Birth]:
     """What is to be recorded; what is to be published at once has no `wake_in`."""
-    lifecycle, parent, before = task.lifecycle, running_parent(), _before()
+    lifecycle, parent, before = task.lifecycle, running_parent(), container_before()
     if wish.parent_container_id is not None and (parent is None or parent.id != wish.parent_container_id):
         parent, before = Parent(id=wish.parent_container_id), None
     if before is not None:

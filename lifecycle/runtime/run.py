@@ -11,7 +11,7 @@ from lifecycle.domain.ending import Finish, Later, completed, describe, failed, 
 from lifecycle.domain.policy import INFINITE, STOPPED_BY_USER
 from lifecycle.domain.status import Status
 from lifecycle.errors import ContainerInterrupted, ContainerStopped, ExecutionSuperseded, LifecycleError
-from lifecycle.runtime import departure
+from lifecycle.runtime import departure, signals
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime.claim import claim
 from lifecycle.runtime.execution import Execution
@@ -148,6 +148,7 @@ def finish(task: "ContainerTask", task_id: str, state: str | None, value: Any) -
             departure.end(task, execution, execution.failure or done)
     finally:
         executions.leave()
+        signals.give_back()
         task.lifecycle.seat().clear()
 
 

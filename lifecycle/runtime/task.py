@@ -13,10 +13,11 @@ from lifecycle.domain.container import Container
 from lifecycle.domain.ending import Finish
 from lifecycle.domain.policy import INFINITE, MIN_INFINITE_INTERVAL
 from lifecycle.errors import ContainerExists, ImpossibleSettings, InvalidArgument, InvalidParent
+from lifecycle.runtime.descent import running_parent
 from lifecycle.runtime.django import OnCommit, drop_open_transactions
 from lifecycle.runtime.execution import Execution, current_execution
 from lifecycle.runtime.installed import lifecycle_of
-from lifecycle.runtime.launch import launch, republish, running_parent
+from lifecycle.runtime.launch import launch, republish
 from lifecycle.runtime.refusal import refuse
 from lifecycle.runtime.run import run
 from lifecycle.runtime.wish import Call, Wish, as_call, as_calls

@@ -5,12 +5,14 @@ import os
 import time
 
 from celery import Celery, chain, chord, group
+from celery.exceptions import SoftTimeLimitExceeded
 
-from lifecycle import ContainerTask, Lifecycle, current_container, sleep
+from lifecycle import ContainerTask, Lifecycle, checkpoint, current_container, shield, sleep
 
 app = Celery("doors", broker=os.environ["BROKER_URL"], backend=os.environ["REDIS_URL"])
 app.conf.task_routes = {"doors.has_own_queue": {"queue": "side"}}
 app.conf.broker_transport_options = {"queue_order_strategy": "priority"}
+app.conf.task_soft_time_limit = float(os.environ.get("DOORS_SOFT_LIMIT", "0")) or None
 lifecycle = Lifecycle(app)
 
 
@@ -104,6 +106,93 @@ def fails(*_):
     raise ValueError("rock ahead")
 
 
+@container_task()
+def errs(task_id):
+    """An errback as Celery publishes one; with more arguments it is called as a function."""
+    return task_id
+
+
+@container_task()
+def blames(request, error, _traceback):
+    add.delay(1, 2)
+
+
+@container_task()
+def blames_itself(*failure):
+    """Its own errback: a call of a function, within the same request."""
+    if not failure:
+        raise ValueError("rock ahead")
+    add.delay(1, 2)
+
+
+@app.task(shared=False)
+def plain_link(value):
+    add.delay(value, 1)
+
+
+@container_task(bind=True)
+def line(self):
+    """Celery's own root and parent."""
+    return [self.request.root_id, self.request.parent_id]
+
+
+@container_task()
+def spawns_late():
+    """The node's dispatcher publishes it."""
+    return [line.spawn(countdown=0.1).id, line.spawn().id]
+
+
+@container_task(ignore_result=True)
+def silent():
+    return "told to nobody"
+
+
+@container_task()
+def works(seconds):
+    time.sleep(seconds)
+
+
+@container_task(soft_time_limit=1)
+def softly(seconds=60):
+    time.sleep(seconds)
+
+
+@container_task(soft_time_limit=1)
+def shielded():
+    """Its limit is over inside the shield."""
+    with shield():
+        time.sleep(2)
+        checkpoint(done=True)
+    time.sleep(60)
+
+
+@container_task(soft_time_limit=1)
+def cleans_up():
+    try:
+        time.sleep(60)
+    except SoftTimeLimitExceeded:
+        return "cleaned up"
+
+
+@container_task(iterations=4, interval=0.1, soft_time_limit=3)
+def rounds():
+    """Longer than its limit in all, but in no execution."""
+    time.sleep(1)
+    return current_container().node
+
+
+@container_task(rate_limit="1/s")
+def rated():
+    return None
+
+
+@container_task(bind=True, max_retries=1)
+def retries(self):
+    if self.request.retries == 0:
+        raise self.retry(countdown=0)
+    return self.request.retries
+
+
 @app.task(shared=False)
 def plain_add(a, b):
     return a + b
@@ -131,6 +220,10 @@ class ByName:
         return app.send_task("doors.add", [1, 2])
 
 
+def linked(signature, **options):
+    return signature.set(**options)
+
+
 DOORS = {
     "a signature": lambda: add.s(1, 2),
     "send_task by name": ByName,
@@ -147,6 +240,15 @@ DOORS = {
     "starmap": lambda: add.starmap([(1, 1), (2, 2)]),
     "map": lambda: total.map([[1, 1], [2, 2]]),
     "chunks": lambda: add.chunks([(1, 1), (2, 2), (3, 3)], 2),
+    "a link": lambda: linked(add.s(1, 1), link=note.s()),
+    "a link to a plain task": lambda: linked(add.s(1, 1), link=plain_link.s()),
+    "an errback": lambda: linked(fails.s(), link_error=errs.s()),
+    "an errback that is a function": lambda: linked(fails.s(), link_error=blames.s()),
+    "an errback of its own": lambda: linked(blames_itself.s(), link_error=blames_itself.s()),
+    "an errback of a soft limit": lambda: linked(softly.s(), link_error=errs.s()),
+    "an errback of a hard limit": lambda: linked(works.s(60), link_error=errs.s(), time_limit=1),
+    "an errback of a chord": lambda: chord([add.s(1, 1), fails.s()], total.s().on_error(errs.s())),
+    "a retry": retries.s,
     "plain tasks between": lambda: add.s(1, 1) | plain_add.s(1) | add.s(1),
     "plain, then steps": lambda: slow_plain.s(0.5, 1) | add.s(1) | add.s(1),
     "a chord of plain tasks": lambda: chord([slow_plain.s(0.5, 2), plain_add.s(2, 2)], total.s()),
