@@ -10,7 +10,7 @@ from tests.acceptance.doorway import Doors
 from tests.acceptance.scene import Scene
 from tests.acceptance.world import World, migrate
 from tests.conftest import started
-from tests.servers import BROKERS
+from tests.servers import BROKERS, RabbitMQ
 
 LOG_TAIL = 8_000  # characters of each node's log in the report of a failed test
 CALM = {"heartbeat": 1, "lease": 10, "grace": 5, "log_flush": 0.3}
@@ -67,7 +67,7 @@ def shared_broker(kind_of_broker, valkey):
 @pytest.fixture
 def own_broker(kind_of_broker):
     """A broker for one test, which may do with it what it likes."""
-    server = started(kind_of_broker())
+    server = started(RabbitMQ(hosts=1) if kind_of_broker is RabbitMQ else kind_of_broker())
     yield server
     server.close()
 
