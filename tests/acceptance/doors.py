@@ -13,6 +13,7 @@ app = Celery("doors", broker=os.environ["BROKER_URL"], backend=os.environ["REDIS
 app.conf.task_routes = {"doors.has_own_queue": {"queue": "side"}}
 app.conf.broker_transport_options = {"queue_order_strategy": "priority"}
 app.conf.task_soft_time_limit = float(os.environ.get("DOORS_SOFT_LIMIT", "0")) or None
+app.conf.beat_schedule = {"tick": {"task": "doors.ticks", "schedule": 1, "args": [2, 3], "options": {"expires": 60}}}
 lifecycle = Lifecycle(app)
 
 
@@ -24,6 +25,11 @@ def container_task(**options):
 @container_task()
 def add(a, b):
     return a + b
+
+
+@container_task()
+def ticks(a, b):
+    return a * b
 
 
 @container_task()
@@ -220,6 +226,13 @@ class ByName:
         return app.send_task("doors.add", [1, 2])
 
 
+@app.task(shared=False)
+def plain_late(seconds):
+    """Its container has ended meanwhile."""
+    time.sleep(seconds)
+    add.delay(1, 2)
+
+
 def linked(signature, **options):
     return signature.set(**options)
 
@@ -251,6 +264,7 @@ DOORS = {
     "a retry": retries.s,
     "plain tasks between": lambda: add.s(1, 1) | plain_add.s(1) | add.s(1),
     "plain, then steps": lambda: slow_plain.s(0.5, 1) | add.s(1) | add.s(1),
+    "a plain task that spawns late": lambda: plain_late.s(0.5),
     "a chord of plain tasks": lambda: chord([slow_plain.s(0.5, 2), plain_add.s(2, 2)], total.s()),
 }
 """By name: each is made anew for each use."""

@@ -5,6 +5,7 @@ from celery import chord
 from celery.exceptions import ChordError, TaskRevokedError
 from celery.result import result_from_tuple
 
+from lifecycle.errors import InvalidParent
 from tests.acceptance.world import eventually
 
 ALL = {
@@ -75,6 +76,13 @@ def test_after_a_plain_task_whose_container_has_ended_who_waits_learns_that_noth
     with pytest.raises(error, match="only a RUNNING container takes children"):
         result_from_tuple(row.result, doors.app).get(timeout=20)
     assert doors.lifecycle.children(root.id) == []
+
+
+def test_a_plain_task_that_spawns_below_what_has_ended_gets_the_error(doors):
+    row = doors.ended(doors.tasks.opens.spawn(["a plain task that spawns late"]).id)
+    with pytest.raises(InvalidParent, match="only a RUNNING container takes children"):
+        result_from_tuple(row.result, doors.app).get(timeout=20)
+    assert doors.lifecycle.children(row.id) == []
 
 
 def test_a_strangers_canvas_by_names_is_recorded_as_it_is_claimed(doors):

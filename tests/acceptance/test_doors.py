@@ -1,10 +1,12 @@
 """Ways into and out of a container that Celery users take: canvas, plain tasks between, recursion, odd values."""
 
+import subprocess
+
 import pytest
 from celery.exceptions import TaskRevokedError
 
 from lifecycle.errors import InvalidArgument
-from tests.acceptance.world import eventually
+from tests.acceptance.world import HERE, die_with_tests, eventually
 
 
 def test_steps_of_a_chain_go_on_after_the_body_that_started_it(doors):
@@ -39,9 +41,31 @@ def test_a_body_that_calls_its_own_task_calls_a_function(doors):
 
 
 def test_a_container_is_not_replaced(doors):
-    row = doors.ended(doors.tasks.replaces.spawn().id)
-    assert row.status == "FAILED"
-    assert "cannot be replaced" in row.exit_message
+    result = doors.tasks.replaces.delay()
+    with pytest.raises(InvalidArgument, match="a container cannot be replaced by"):
+        result.get(timeout=30)
+    why = "doors.replaces: a container cannot be replaced by doors.add(1, 1); spawn it as a child"
+    row = doors.ended(result.id)
+    assert (row.status, row.exit_message) == ("FAILED", f"InvalidArgument: {why}")
+
+
+def test_an_entry_of_beat_starts_roots(doors):
+    beat = subprocess.Popen(
+        doors.celery("beat", "--pidfile=", "-s", doors.folder / "schedule"),
+        cwd=HERE,
+        env=doors.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=die_with_tests,  # noqa: PLW1509 - no thread of ours holds a lock across a start
+    )
+    try:
+        find = doors.lifecycle.find
+        rows = eventually("two ticks", lambda: t if len(t := find("COMPLETED", type="TICKS")) > 1 else None)
+    finally:
+        beat.kill()
+        beat.wait()
+    assert {(row.parent_container_id, row.result, row.epoch) for row in rows} == {(None, 6, 1)}
+    assert all(row.expires_at is not None for row in rows), "its options go with it"
 
 
 def test_a_result_that_is_no_json_is_kept_as_text(doors):
