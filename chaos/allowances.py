@@ -2,10 +2,10 @@
 
 BEYOND = 5.0  # seconds that a stop may take beyond its largest grace (design, I5)
 SLACK = 0.02  # seconds between a statement and what it stands for
-STALL_COUNTS = 2.0  # who waits for a processor waits more than once
-LONG_STALL = 1.0  # seconds: a renewal may be late
+LONG_STALL = 1.0  # seconds in one piece: a renewal may be late
 LONG_OUTAGE = 0.5  # leases: renewals may be missed
 REFUSES_WITHIN = 20.0  # seconds that a node may take to find that it cannot start
+LEAVES_WITHIN = 20.0
 LEAVES = ("term", "quit")
 DEADLY = (*LEAVES, "kill main", "kill group")
 OF_ITS_LEASE = (*DEADLY, "pause main", "pause group")
@@ -19,7 +19,7 @@ def overlaps(fault, first, last):
 
 def stalled(history, first, last):
     """Seconds by which everything may be late, for this machine kept us waiting so long within a time."""
-    return STALL_COUNTS * sum(each.seconds for each in history.stalls if overlaps(each, first, last))
+    return sum(each.seconds for each in history.stalls if overlaps(each, first, last))
 
 
 def latest_end(history, began, grace, nodes):
@@ -41,7 +41,7 @@ def _holds_until(history, fault, began, mains):
     """Until when this fault may hold such a stop up; 0 if it does not."""
     expired = fault.began + history.expires
     if fault.kind.startswith("database"):
-        return fault.ended + history.settings.lease if fault.ended >= began else 0.0
+        return fault.ended + history.settings.lease
     if fault.kind.startswith("pause"):  # of any node: it may hold the lock of a row
         return max(expired, fault.ended if fault.main in mains else 0.0)
     return expired if fault.kind in DEADLY and fault.main in mains else 0.0
@@ -78,13 +78,15 @@ def _is_soon(history, fault, at):
 
 def _is_long(history, fault):
     """Long enough for a lease to run out."""
-    least = LONG_STALL if fault.kind == "stall" else LONG_OUTAGE * history.settings.lease
-    return fault.ended - fault.began >= least
+    if fault.kind == "stall":
+        return fault.late >= LONG_STALL
+    return fault.ended - fault.began >= LONG_OUTAGE * history.settings.lease
 
 
 def explain_shutdown(history, change):
-    """Whether the node that gave the row away had been told to leave."""
+    """Whether the node that gave the row away had been told to leave, or was about to end by itself."""
     told = [fault.main for fault in history.faults if fault.kind in LEAVES and fault.began <= change.at]
+    told += [each.pid for each in history.exits if change.at <= each.at + SLACK <= change.at + LEAVES_WITHIN]
     return history.main_of.get(change.by) in told
 
 

@@ -4,6 +4,7 @@ Its bodies do what a plan says, and write down what really happens, line by line
 nothing of.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -29,6 +30,8 @@ lifecycle = Lifecycle(app)
 marks = os.open(os.environ["CHAOS_MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 PAUSE = 0.1  # seconds between two ticks
 TYPES = {}
+SHOW = signal.SIGRTMIN  # whoever hangs shows in its node's log where
+faulthandler.register(SHOW, all_threads=True)
 
 
 def note(what, **more):
@@ -91,6 +94,35 @@ def spawn_all(plan):
 def coordinator(plan):
     spawn_all(plan)
     tick(plan["seconds"])
+
+
+@body("BATCHING")
+def batching(plan):
+    """All at once."""
+    calls = [((), {"plan": {"name": plan["name"], "kind": "WORKER", "seconds": 0.2}}) for _ in range(5)]
+    for child in worker.spawn_many(calls):
+        note("spawned", child=child.id, detached=False, kind="WORKER")
+    tick(plan["seconds"])
+
+
+@body("TRANSACTING")
+def transacting(plan):
+    """Children in a transaction of its own, which stays open for a time: they are there once it has committed."""
+    child = {"name": plan["name"], "kind": "WORKER", "seconds": 0.2}
+    with lifecycle.database.engine.begin() as connection:
+        recorded = [worker.spawn(kwargs={"plan": child}, connection=connection) for _ in range(2)]
+        tick(plan["seconds"] / 2)
+    for each in recorded:
+        note("spawned", child=each.id, detached=False, kind="WORKER")
+
+
+@body("WATCHING")
+def watching(plan):
+    """Waits for its children without a slot."""
+    if "asked" not in current_container().state:
+        spawn_all(plan)
+    note("tick")
+    return later(0.5, asked=True) if current_container().children(live=True) else None
 
 
 @body("WORKER")

@@ -4,8 +4,10 @@ import json
 import threading
 import time
 
-LOOK = 0.05  # seconds
-STALL = 0.25  # a sleep that takes so much longer is one
+LOOK = 0.4  # seconds
+WORK = 0.01
+STALL = 0.25  # seconds: a sleep that takes so much longer is one
+WAITS = 0.5  # a share: who waits longer than it runs is stalled too
 
 
 class Diary:
@@ -33,9 +35,24 @@ class Diary:
         self._file.close()
 
     def _measure(self):
+        """Sleep, then work: how late it wakes us, and what share of a time who wants a processor has none."""
+        last = time.time()
         while not self._over.is_set():
             began = time.monotonic()
             time.sleep(LOOK)
             late = time.monotonic() - began - LOOK
-            if late > STALL:
-                self.note("stall", seconds=late, began=time.time() - late - LOOK, ended=time.time())
+            share = waits()
+            at = time.time()
+            seconds = late if late > STALL else share * (at - last) if share > WAITS else 0.0
+            if seconds:
+                self.note("stall", seconds=seconds, late=late, share=share, began=last, ended=at)
+            last = at
+
+
+def waits():
+    """The share of a short work's time in which it did not run."""
+    began, ran = time.monotonic(), time.thread_time()
+    while time.thread_time() - ran < WORK:
+        pass
+    took = time.monotonic() - began
+    return 1.0 - min(1.0, (time.thread_time() - ran) / took)

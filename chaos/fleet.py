@@ -12,7 +12,7 @@ from chaos.servers import children, send
 ROOT = Path(__file__).resolve().parent.parent
 LIBC = ctypes.CDLL(None)
 DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-SLOTS = 3
+SLOTS = 5
 LEAVES_WITHIN = 15.0  # seconds
 
 

@@ -29,6 +29,13 @@ class Nemesis:
         else:
             self._strike_node(self._fleet.nodes[node], kind, seconds, child)
 
+    def hunt(self, prey, more):
+        """Strike where this container executes."""
+        for member in self._fleet.nodes:
+            pids = member.pids()
+            if prey.pid in pids:
+                self._strike_node(member, more["kind"], more["seconds"], pids.index(prey.pid) - 1)
+
     def heal(self):
         """Whatever is still paused goes on, whatever is away comes back."""
         for thread in self._threads:

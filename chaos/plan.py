@@ -4,22 +4,25 @@ import random
 from dataclasses import dataclass, field
 
 NODES = 3
-START_EVERY, STOP_EVERY, OTHER_EVERY = 1.1, 2.6, 4.0  # seconds, on average
-NODE_FAULT_EVERY, SERVER_FAULT_EVERY = 5.0, 18.0
+START_EVERY, STOP_EVERY, OTHER_EVERY = 1.2, 2.0, 4.0  # seconds, on average
+NODE_FAULT_EVERY, HUNT_EVERY, SERVER_FAULT_EVERY = 7.0, 6.0, 20.0
 BEGIN_FAULTS_AT = 4.0
 LEASE = 4.0
 RESOURCES = 6
 
 KINDS = {
     "COORDINATOR": 6,
+    "BATCHING": 1,
+    "TRANSACTING": 1,
+    "WATCHING": 2,
     "WORKER": 6,
     "SLEEPER": 3,
     "FAILING": 3,
     "STEPS": 3,
-    "SWALLOWING": 1,
-    "SHIELDING": 1,
-    "STUBBORN": 1,
-    "CLEANING": 2,
+    "SWALLOWING": 2,
+    "SHIELDING": 2,
+    "STUBBORN": 3,
+    "CLEANING": 3,
     "RETRYING": 2,
     "RECONNECTING": 2,
     "RESTING": 2,
@@ -31,9 +34,22 @@ KINDS = {
     "CHAINING": 1,
     "SELF_STOPPING": 1,
 }
-PARENTS = ("COORDINATOR", "SLEEPER", "FAILING", "RETRYING", "RECONNECTING", "ITERATING", "STUBBORN", "SELF_STOPPING")
-STOPS = {"call": 5, "call below": 3, "force": 1, "command": 2, "command killed": 2}
-OTHERS = {"sweep": 1, "recover": 1, "adopt": 3, "publish again": 3}
+PARENTS = (
+    "WATCHING",
+    "COORDINATOR",
+    "SLEEPER",
+    "FAILING",
+    "RETRYING",
+    "RECONNECTING",
+    "ITERATING",
+    "STUBBORN",
+    "SELF_STOPPING",
+)
+STOPS = {"stop": 8, "kill": 1, "stop by command": 1, "stop by killed command": 2}
+OTHERS = {"revoke": 1, "sweep": 1, "recover": 1, "adopt": 3, "publish again": 3}
+STOPPED = {"executing": 3, "root of executing": 3, "root": 1}
+MET = {"executing": 1, "any": 2}
+HUNTED = {"stopping": 3, "executing": 1}
 NODE_FAULTS = {
     "kill child": 5,
     "kill main": 2,
@@ -44,6 +60,15 @@ NODE_FAULTS = {
     "term": 2,
     "quit": 1,
     "kill beat": 1,
+}
+HUNTS = {
+    "kill child": 3,
+    "pause child": 1,
+    "kill main": 1,
+    "kill group": 1,
+    "pause group": 1,
+    "pause main": 1,
+    "term": 1,
 }
 SERVER_FAULTS = {
     "broker restart": 2,
@@ -76,33 +101,34 @@ def operations(dice, seconds):
     for number, at in enumerate(times(dice, START_EVERY, 0.0, seconds)):
         yield Act(at, "start", {"tree": tree(dice, f"t{number}", depth=0), "number": number})
     for at in times(dice, STOP_EVERY, 3.0, seconds):
-        how = choose(dice, STOPS)
-        yield Act(
-            at,
-            "stop",
-            {
-                "how": how,
-                "back": dice.randrange(12),
-                "below": dice.randrange(6),
-                "wait": dice.random() < 0.3,
-                "grace": dice.choice([None, None, 0.5, 2.0]),
-                "after": dice.uniform(0.3, 2.0),
-            },
-        )
+        how = {
+            "grace": dice.choice([None, None, 0.5, 2.0]),
+            "wait": dice.random() < 0.3,
+            "after": dice.uniform(0.3, 2.0),
+        }
+        yield Act(at, choose(dice, STOPS), {**target(dice, STOPPED), **how})
     for at in times(dice, OTHER_EVERY, 3.0, seconds):
-        yield Act(at, choose(dice, OTHERS), {"back": dice.randrange(12), "below": dice.randrange(6)})
+        yield Act(at, choose(dice, OTHERS), target(dice, MET))
+
+
+def target(dice, which):
+    """Chosen when the time has come, among those that there are then."""
+    return {"choose": choose(dice, which), "index": dice.randrange(1000)}
 
 
 def faults(dice, seconds):
     for at in times(dice, NODE_FAULT_EVERY, BEGIN_FAULTS_AT, seconds):
-        long = dice.random() < 0.6
-        pause = dice.uniform(1.3, 2.0) * LEASE if long else dice.uniform(0.2, 0.6) * LEASE
-        more = {"node": dice.randrange(NODES), "child": dice.randrange(16), "seconds": pause}
+        more = {"node": dice.randrange(NODES), "child": dice.randrange(1000), "seconds": pause(dice)}
         yield Act(at, "fault", {"kind": choose(dice, NODE_FAULTS), **more})
+    for at in times(dice, HUNT_EVERY, BEGIN_FAULTS_AT, seconds):
+        yield Act(at, "hunt", {"kind": choose(dice, HUNTS), "seconds": pause(dice), **target(dice, HUNTED)})
     for at in times(dice, SERVER_FAULT_EVERY, 2 * BEGIN_FAULTS_AT, seconds):
-        short = dice.random() < 0.65
-        away = dice.uniform(0.1, 0.5) * LEASE if short else dice.uniform(1.3, 2.0) * LEASE
-        yield Act(at, "fault", {"kind": choose(dice, SERVER_FAULTS), "seconds": away})
+        yield Act(at, "fault", {"kind": choose(dice, SERVER_FAULTS), "seconds": pause(dice, long=0.35)})
+
+
+def pause(dice, long=0.6):
+    """Seconds: more than a lease, or less."""
+    return LEASE * (dice.uniform(1.3, 2.0) if dice.random() < long else dice.uniform(0.1, 0.6))
 
 
 def times(dice, every, first, last):
@@ -121,7 +147,7 @@ def tree(dice, name, depth):
     kind = choose(dice, KINDS)
     if depth == 0 and dice.random() < 0.5:
         kind = "COORDINATOR"
-    plan = {"name": name, "kind": kind, "seconds": round(dice.uniform(0.1, 2.4), 2), "times": dice.randrange(1, 3)}
+    plan = {"name": name, "kind": kind, "seconds": round(dice.uniform(0.2, 3.5), 2), "times": dice.randrange(1, 3)}
     plan |= {"steps": dice.randrange(2, 6), "gap": dice.choice([0.0, 0.0, 0.05, 0.3]), "above": dice.random() < 0.5}
     plan |= {"grace": dice.choice([1.0, 2.0, 3.0])}
     if dice.random() < 0.2:

@@ -11,7 +11,7 @@ from chaos.diary import Diary
 from chaos.fleet import Fleet
 from chaos.nemesis import Nemesis
 from chaos.plan import LEASE, NODES, make
-from chaos.servers import BROKERS, Database
+from chaos.servers import BROKERS, Database, send
 from job.servers import Valkey
 from lifecycle.domain.status import LIVE
 
@@ -31,6 +31,7 @@ SETTINGS = {
 }
 TEND_EVERY = 0.5  # seconds
 STUCK_AFTER = 60.0  # seconds without a change: a message that was lost more than once is looked for after 40
+ENDS_WITHIN = 300.0
 PATIENCE = 60.0
 SILENCE = 1.0  # seconds in which whatever lives on may write
 
@@ -66,9 +67,9 @@ class Play:
     """The main thread is the only one that starts processes: they die with the thread that has started them."""
 
     def __init__(self, folder, diary, run, database, broker):
-        from chaos.app import app, lifecycle  # reads the environment
+        from chaos.app import SHOW, app, lifecycle  # reads the environment
 
-        self._app, self._lifecycle = app, lifecycle
+        self._app, self._lifecycle, self._show = app, lifecycle, SHOW
         self._folder, self._diary, self._run = folder, diary, run
         self._agenda = Agenda()
         self._clients = Clients(lifecycle, diary, run["seed"])
@@ -99,19 +100,20 @@ class Play:
     def _act(self, what, more):
         if what == "fault":
             self._nemesis.strike(**more)
-        elif what == "stop" and more["how"].startswith("command"):
-            self._command(more)
+        elif what == "hunt":
+            self._clients.choose(more, lambda prey: self._agenda.after(0, lambda: self._nemesis.hunt(prey, more)))
+        elif what.endswith("command"):
+            killed_after = more["after"] if what == "stop by killed command" else None
+            how = (more["grace"], killed_after)
+            self._clients.choose(more, lambda target: self._agenda.after(0, lambda: self._command(target.id, *how)))
         else:
             self._clients.ask(what, more)
 
-    def _command(self, more):
-        target = self._clients.root(more["back"])
-        if target is None:
-            return
-        grace = [] if more["grace"] is None else ["--grace", str(more["grace"])]
-        process = self._fleet.command("stop", target, "--reason", "chaos", *grace)
-        if more["how"] == "command killed":
-            self._agenda.after(more["after"], process.kill)
+    def _command(self, target, grace, killed_after):
+        words = [] if grace is None else ["--grace", str(grace)]
+        process = self._fleet.command("stop", target, "--reason", "chaos", *words)
+        if killed_after is not None:
+            self._agenda.after(killed_after, process.kill)
 
     def _tend(self):
         self._fleet.tend()
@@ -131,13 +133,16 @@ class Play:
 
     def _see_out(self):
         """Wait until all that can end by itself has ended; what has not, once nothing has changed for long."""
-        seen, since = None, time.monotonic()
+        seen, began = None, time.monotonic()
         while now := self._can_end():
             if now != seen:
                 seen, since = now, time.monotonic()
-            if time.monotonic() - since > STUCK_AFTER:
+            if time.monotonic() > min(since + STUCK_AFTER, began + ENDS_WITHIN):
                 break
             self._agenda.work(1.0)
+        for each in self._live():
+            if each.pid is not None:
+                send(each.pid, self._show)
         return {container_id: f"{status} in epoch {epoch}" for container_id, status, epoch, _ in now}
 
     def _can_end(self):
@@ -145,7 +150,9 @@ class Play:
         live = {each.id: each for each in self._live()}
         endless = {each.id for each in live.values() if each.container_type == "ENDLESS"}
         for each in sorted(live.values(), key=lambda each: -each.depth):
-            if each.id in endless and not each.detached:
+            above = live.get(each.parent_container_id)
+            waits = not each.detached or (above is not None and above.container_type == "WATCHING")
+            if each.id in endless and waits:
                 endless.add(each.parent_container_id)
         left = (each for each in live.values() if each.id not in endless)
         return sorted((each.id, str(each.status), each.epoch, each.current_iteration) for each in left)

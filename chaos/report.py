@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+from chaos.allowances import BEYOND
+from chaos.stopping import seconds, timed
+
 WIDTH = 160
 QUIET = ("ok", "found", "none")
 
@@ -13,12 +16,16 @@ def lines(history, violations):
     yield f"containers {len(rows):,}: {counted(row.status for row in rows)}"
     yield f"executions {sum(row.epoch for row in rows):,}, marks {len(history.marks):,}, transitions {len(changes):,}"
     yield from operations(history)
+    took = [(max(seconds(history, stop, row) for row in rows), grace) for stop, rows, grace in timed(history)]
+    allowed = sum(each > grace + BEYOND for each, grace in took)
+    longest = max(took, default=(0.0,))[0]
+    yield f"stops {len(history.stops):,}, {allowed} longer than grace and {BEYOND:g} s; the longest {longest:.1f} s"
     cuts = counted(change.why for change in changes if change.to_status == "INTERRUPTED")
-    yield f"stops {len(history.stops):,}; interruptions: {cuts}"
+    yield f"interruptions: {cuts}"
     faults = [each.kind for each in history.faults if each.kind != "stall"]
     yield f"faults {len(faults):,}: {counted(faults)}"
     stalls = [each.seconds for each in history.stalls]
-    yield f"stalls of the machine {len(stalls)}, {sum(stalls):.1f} s, the longest {max(stalls, default=0):.1f} s"
+    yield f"this machine kept us waiting {sum(stalls):.1f} s, at once {max(stalls, default=0):.1f} s at most"
     yield f"nodes that ended by themselves {len(history.exits)}"
     yield f"results of what was STOPPED: {counted(history.results.values())}"
     yield from (f"violation {violation}" for violation in violations)

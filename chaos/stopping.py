@@ -11,19 +11,28 @@ from lifecycle.domain.status import TRANSITIONS, Status
 
 def stops_end_in_time(history):
     """I5: within the largest grace and 5 s; later only where a node died or a server was away."""
-    for stop in history.stops:
-        asked = history.asked_by.get(stop.id, ())
-        rows = {change.container_id: history.rows[change.container_id] for change in asked}
-        if not rows or any(row.stop_error for row in rows.values()):
-            continue
-        grace = max(row.grace if stop.grace is None else stop.grace for row in rows.values())
-        nodes = {change.node for change in asked if change.node}
+    for stop, rows, grace in timed(history):
+        nodes = {change.node for change in history.asked_by[stop.id] if change.node}
         allowed = allowances.latest_end(history, stop.requested_at, grace, nodes) - stop.requested_at
-        for row in rows.values():
-            took = (row.stopped_at or history.run["ended"]) - stop.requested_at
+        for row in rows:
+            took = seconds(history, stop, row)
             if took > allowed:
                 said = f"{row.status} {took:.2f} s after stop {stop.id} of {stop.container_id}, allowed {allowed:.2f} s"
                 yield Violation("I5", row.id, said)
+
+
+def timed(history):
+    """Each stop with the rows it asked to end, and the largest grace of them; but those that could not be stopped."""
+    for stop in history.stops:
+        asked = {change.container_id for change in history.asked_by.get(stop.id, ())}
+        rows = [history.rows[each] for each in asked]
+        if rows and not any(row.stop_error for row in rows):
+            yield stop, rows, max(row.grace if stop.grace is None else stop.grace for row in rows)
+
+
+def seconds(history, stop, row):
+    """How long a row took to end, after it was asked to."""
+    return (row.stopped_at or history.run["ended"]) - stop.requested_at
 
 
 def nothing_starts_after_its_mark(history):

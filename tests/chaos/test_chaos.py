@@ -323,7 +323,7 @@ def test_each_rule_is_the_one_that_catches_something(rule):
         (fault("pause group", 5.5, 13.5), 13.5 + 5),
         (fault("database crash", 4.0, 8.0), 8.0 + 4 + 5),
         (fault("broker restart", 4.0, 40.0), 5 + 2 + 5),
-        (SimpleNamespace(what="stall", at=6.0, began=5.0, ended=6.0, seconds=1.0), 5 + 2 + 5 + 2),
+        (SimpleNamespace(what="stall", at=6.0, began=5.0, ended=6.0, seconds=1.0, late=0.0), 5 + 2 + 5 + 1),
     ],
     ids=lambda value: getattr(value, "kind", getattr(value, "what", None)),
 )
@@ -349,7 +349,7 @@ def test_what_a_mark_ends_at_once_ends_in_any_order():
 
 def test_the_same_seed_is_the_same_plan():
     assert plan.make(7, 1) == plan.make(7, 1) != plan.make(8, 1)
-    assert {act.what for act in plan.make(7, 10)} == {"start", "stop", "fault", *plan.OTHERS}
+    assert {act.what for act in plan.make(7, 20)} == {"start", "fault", "hunt", *plan.STOPS, *plan.OTHERS}
 
 
 def test_a_folder_is_read_as_it_was_kept(tmp_path):
