@@ -126,7 +126,7 @@ class Shop:
 
     @contextmanager
     def worker(self, line):
-        """A worker until the end of the block; its log is read by `said`."""
+        """A worker until the end of the block; `said` is its log, which a failed test shows."""
         self.log = self.folder / "worker.log"
         with self.log.open("wb") as log:
             where = {"cwd": self.folder, "env": self.environment, "stdout": log, "stderr": subprocess.STDOUT}
@@ -140,6 +140,7 @@ class Shop:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            print(self.said())
 
     def said(self):
         return self.log.read_text()
