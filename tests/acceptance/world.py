@@ -137,11 +137,11 @@ class World:
 class Node:
     """One `celery worker`, ended by its pid."""
 
-    def __init__(self, world, name, *, pool="prefork", slots=4, queues="celery", env=None, script=False):
+    def __init__(self, world, name, *, pool="prefork", slots=4, queues="celery", env=None, script=False, more=()):
         self.world, self.name, self.slots = world, name, slots
         self.log = world.folder / f"{name}-{secrets.token_hex(2)}.log"
         words = ["worker", "-P", pool, "-c", slots, "-Q", queues, "-n", f"{name}@%h", "-l", "INFO"]
-        command = world.celery(*words, "--without-gossip", "--without-mingle")
+        command = world.celery(*words, "--without-gossip", "--without-mingle", *more)
         if script:  # only so can Celery start itself again
             command[1:3] = [str(Path(sys.executable).with_name("celery"))]
         with self.log.open("wb") as log:
