@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from lifecycle.cli import table
 from lifecycle.cli.options import MAX_INTEGER, between, json_option, pass_lifecycle, player_option, tag_option
 from lifecycle.cli.text import clean, count
 from lifecycle.cli.tree import Entry, arrange
+from lifecycle.domain.container import Container
 from lifecycle.domain.status import ACTIVE, TERMINAL, Status, parse_statuses
 from lifecycle.errors import StoreUnreachable
 from lifecycle.runtime.app import Lifecycle
@@ -159,12 +160,22 @@ def for_programs(listing: Listing, *, as_json: bool) -> None:
     """Nothing on stdout but what matches; on stderr, that there is more."""
     matching = [entry.container for entry in listing.entries if entry.matches]
     if as_json:
-        click.echo(json.dumps([container.as_dict() for container in matching], indent=2))
+        echo_array(matching)
     else:
         for container in matching:
             click.echo(clean(container.id))
     if listing.left_out:
         click.echo(f"{listing.left_out:,} more: raise --limit", err=True)
+
+
+def echo_array(containers: Sequence[Container]) -> None:
+    """A JSON array, written one container after the other: a hundred thousand as one text took a gigabyte."""
+    before = "["
+    for container in containers:
+        text = "\n" + json.dumps(container.as_dict(), indent=2)
+        click.echo(before + text.replace("\n", "\n  "), nl=False)
+        before = ","
+    click.echo("\n]" if containers else "[]")
 
 
 def keep_current(console: Console, read: Callable[[], Listing], *, tree: bool, wide: bool) -> None:

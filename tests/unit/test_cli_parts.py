@@ -1,6 +1,7 @@
 """The parts of the commands that need no database: texts, values, trees, tables."""
 
 import io
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from lifecycle.cli import VERBS, container, logs
-from lifecycle.cli.listing import hidden
+from lifecycle.cli.listing import echo_array, hidden
 from lifecycle.cli.start import parse_value
 from lifecycle.cli.table import Cut, page
 from lifecycle.cli.targets import highest
@@ -44,6 +45,15 @@ def test_a_line_of_a_log_message_cannot_pass_for_another_entry():
     assert clean_lines("first\n2025-11-24 16:45:09.000 ERROR forged\r") == (
         "first\n    2025-11-24 16:45:09.000 ERROR forged "
     )
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_an_array_written_one_by_one_is_the_text_of_the_whole(number, capsys):
+    rows = [
+        {"id": f"worker-{n}", "exit_message": "two\nlines\u2028", "tags": {"n": n}, "state": {}} for n in range(number)
+    ]
+    echo_array([SimpleNamespace(as_dict=lambda row=row: row) for row in rows])
+    assert capsys.readouterr().out == json.dumps(rows, indent=2) + "\n"
 
 
 def test_times_are_utc():
