@@ -7,6 +7,7 @@ python3 dev.py test --matrix                   the tests on other Pythons, libra
 python3 dev.py chaos --minutes M --seed N      random trees under faults; --broker redis|rabbitmq
 python3 dev.py bench [spawn] [stop] [mark] [retention]
                                                benchmarks against plain Celery; --rounds N, --profile
+python3 dev.py bench sleepers | tree | stream  under load; --containers N, --seconds N, --rate N
 """
 
 from __future__ import annotations
