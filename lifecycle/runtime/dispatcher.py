@@ -13,12 +13,14 @@ from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page
 from lifecycle.settings import Settings
 from lifecycle.store.engine import Database
+from lifecycle.store.forks import no_fork
 from lifecycle.store.runs import Moved
 from lifecycle.trees.dispatch import BATCH, dispatch, redispatch, seconds_to_next
 from lifecycle.trees.doorbell import Doorbell, tell
 
 log = logging.getLogger("lifecycle.dispatcher")
 SOONEST = 0.05  # seconds between two passes
+FORK_WAITS = 1.0  # seconds: a broker may hang, and a pool that lost its children needs new ones
 
 
 class Reachable(Doorbell, Protocol):
@@ -40,6 +42,7 @@ class Dispatcher:
         self._in_a_hurry = False
         self._next_redispatch = 0.0
         self._next_due: float | None = None
+        self._fork_waits: float | None = None  # as long as it may: the first time modules are imported
         self._join: Callable[[float], object] | None = None
 
     def start(self) -> None:
@@ -73,20 +76,30 @@ class Dispatcher:
             self._listen()
 
     def _pass(self) -> None:
-        """Publish what is due; without a broker the rows stay due, and no message is taken to be sent."""
+        """Publish what is due; without a broker the rows stay due, and no message is taken to be sent.
+
+        Nobody forks meanwhile: a pool child that inherits a lock of the broker's client hangs at its first spawn.
+        """
         self._next_due = None
         try:
-            self._doorbell.reach()
+            with no_fork(self._fork_waits):
+                self._doorbell.reach()
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             self._outage.see(error, expected=Exception)
             return
-        while dispatch(self._database, self._doorbell) == BATCH and not self._over:
+        self._fork_waits = FORK_WAITS
+        while self._dispatch() == BATCH and not self._over:
             pass
         if time.monotonic() >= self._next_redispatch:
             self._next_redispatch = time.monotonic() + self._settings.redispatch / 6
-            redispatch(self._database, self._doorbell, after=self._settings.redispatch)
+            with no_fork(FORK_WAITS):
+                redispatch(self._database, self._doorbell, after=self._settings.redispatch)
         self._next_due = seconds_to_next(self._database)
         self._outage.see(None)
+
+    def _dispatch(self) -> int:
+        with no_fork(FORK_WAITS):
+            return dispatch(self._database, self._doorbell)
 
     def _listen(self) -> None:
         """Until the next pass, or until a row is due before that: hand on what ended."""
@@ -107,6 +120,7 @@ class Dispatcher:
             while True:
                 changed += self._changed.get_nowait()
         try:
-            tell(self._doorbell, changed)
+            with no_fork(FORK_WAITS):
+                tell(self._doorbell, changed)
         except Exception:
             log.exception("results not told containers=%d", len(changed))

@@ -1,7 +1,8 @@
 """A fork waits until no transaction of this process is open, and closes its connections first: a child inherits none.
 
 SQLite keeps its locks in the memory of the process: a child forked while another thread held the write lock would
-believe that it held it itself, and find the database locked for ever.
+believe that it held it itself, and find the database locked for ever. So with every lock that another thread holds in
+a library, as that of a module being imported: in the child nobody ever gives it back.
 """
 
 import os
@@ -12,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-PATIENCE = 10.0  # seconds a fork waits for other threads' transactions
+PATIENCE = 10.0  # seconds a fork waits for other threads' blocks, where these do not say less
 TICK = 0.001  # seconds between two looks while one waits for the other
 _one_fork = threading.RLock()
 _forking: int | None = None  # the thread that forks
-_open: dict[object, int] = {}  # a token for each open block: the thread it is open in
+_open: dict[object, tuple[int, float | None]] = {}  # a token for each open block: its thread and its patience
 
 
 class Inheritable(Protocol):
@@ -36,40 +37,42 @@ def close_at_fork(database: Inheritable) -> None:
 
 
 @contextmanager
-def no_fork() -> Iterator[None]:
-    """Other threads that fork wait for the end of this block.
+def no_fork(patience: float | None = None) -> Iterator[None]:
+    """Other threads that fork wait for the end of this block, but no longer than `patience` seconds, by default 10.
 
     Without a lock, and left in one step: a signal handler may raise anywhere in here, and a lock would stay taken.
     """
     token = object()
     try:
-        _enter(token, threading.get_ident())
+        _enter(token, threading.get_ident(), patience)
         yield
     finally:
         _open.pop(token, None)
 
 
-def _enter(token: object, me: int) -> None:
+def _enter(token: object, me: int, patience: float | None) -> None:
     """Say so first, then look for a fork, which says so first and then looks for us: one of the two gives way."""
-    is_inner = me in list(_open.values())  # the fork waits for the outer block already
-    _open[token] = me
+    is_inner = me in [thread for thread, _ in list(_open.values())]  # the fork waits for the outer block already
+    _open[token] = (me, patience)
     while _forking not in (None, me) and not is_inner:
         _open.pop(token, None)
         time.sleep(TICK)
-        _open[token] = me
+        _open[token] = (me, patience)
 
 
-def _others() -> list[object]:
-    """The blocks open in other threads, copied: they may be left meanwhile."""
-    return [token for token, thread in list(_open.items()) if thread != threading.get_ident()]
+def _others(waited: float = 0.0) -> list[object]:
+    """The blocks of other threads that a fork still waits for after so long; copied, for they may be left meanwhile."""
+    me = threading.get_ident()
+    there = [(token, patience) for token, (thread, patience) in list(_open.items()) if thread != me]
+    return [token for token, patience in there if waited <= (PATIENCE if patience is None else patience)]
 
 
 def _before() -> None:
     global _forking  # noqa: PLW0603 - one fork at a time
     _one_fork.acquire()
     _forking = threading.get_ident()
-    patient_until = time.monotonic() + PATIENCE
-    while _others() and time.monotonic() < patient_until:
+    began = time.monotonic()
+    while _others(time.monotonic() - began):
         time.sleep(TICK)
     if not _open:
         for database in list(_all):

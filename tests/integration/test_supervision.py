@@ -6,12 +6,14 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from lifecycle.domain.status import Status
 from lifecycle.errors import StoreUnreachable
+from lifecycle.runtime import dispatcher as dispatchers
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime import process
 from lifecycle.runtime.dispatcher import Dispatcher
@@ -22,10 +24,11 @@ from lifecycle.runtime.pool import ChildPool, ThreadPool
 from lifecycle.runtime.seat import ThreadSeat
 from lifecycle.runtime.supervisor import Supervisor
 from lifecycle.settings import Settings
-from lifecycle.store import containers, nodes, runs, schema
+from lifecycle.store import containers, nodes, runs, schema, tables
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees import spawn, stop
+from tests.integration.test_forks import in_child
 
 SETTINGS = Settings(heartbeat=0.05, lease=1.0, supervise_every=0.2, kill_after=0.2, signal_every=0.05)
 SLOT = 3
@@ -133,6 +136,46 @@ def test_the_supervisor_kills_and_ends_while_broker_and_results_hang(database, p
         assert broker.told == []
         broker.answers.set()
         eventually(lambda: broker.told == ["somebody", "worker-1"])
+
+
+@pytest.mark.parametrize("where", ["reach", "publish", "revoked", "is_empty"])
+def test_no_pool_child_is_made_while_the_dispatcher_is_inside_the_brokers_client(database, page, where, monkeypatch):
+    """The child would inherit the locks that the client holds just then, and wait for one for ever."""
+    monkeypatch.setattr(dispatchers, "FORK_WAITS", 10.0)
+    broker, inside, over = Broker(), threading.Event(), threading.Event()
+    broker.answers.set()
+    due_or_lost(database, is_lost=where == "is_empty")
+
+    def slow(*_):
+        inside.set()
+        over.wait(10)
+
+    setattr(broker, where, slow)
+    with working(Dispatcher(database, page, broker, SETTINGS)) as dispatcher:
+        dispatcher.tell([Moved("somebody", Status.STOPPED, None, False, "somebody", None)])
+        assert inside.wait(10)
+        threading.Timer(0.2, over.set).start()
+        assert in_child(over.is_set)
+
+
+def due_or_lost(database, *, is_lost):
+    """A container whose message is to be sent, or is to be looked for."""
+    born(database, "worker-1", wake_in=0)
+    if is_lost:
+        with database.begin() as connection:
+            long_ago = datetime.now(UTC) - timedelta(hours=1)
+            connection.execute(tables.containers.update().values(queue="celery", wake_at=None, dispatched_at=long_ago))
+
+
+def test_a_fork_does_not_wait_for_ever_for_a_broker_that_hangs(database, page, monkeypatch):
+    monkeypatch.setattr(dispatchers, "FORK_WAITS", 0.1)
+    broker, inside = Broker(), threading.Event()
+    broker.publish = lambda *_: (inside.set(), broker.answers.wait(10))
+    born(database, "worker-1", wake_in=0)
+    with working(Dispatcher(database, page, broker, SETTINGS)):
+        assert inside.wait(10)
+        assert in_child(lambda: not broker.answers.is_set())
+        broker.answers.set()
 
 
 def said(page, pid, container_id, epoch=0):
