@@ -1,13 +1,22 @@
 """Threads of the kernel, also where gevent put greenlets in their place: a lease cannot wait for a body to yield."""
 
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 LONG = 3600.0  # seconds
+SHORT = 0.01
+T = TypeVar("T")
+
+
+def is_green() -> bool:
+    """True if gevent has put greenlets in the place of threads."""
+    return native("_thread", "start_new_thread") is not threading._start_new_thread  # type: ignore[attr-defined]  # noqa: SLF001 - what Thread would call
 
 
 def native(module: str, name: str) -> Any:
@@ -21,16 +30,50 @@ def start_thread(work: Callable[[], None], name: str) -> Callable[[float], objec
 
     `threading.Thread` is no help under gevent: also the original one starts a greenlet.
     """
-    start = native("_thread", "start_new_thread")
-    if start is threading._start_new_thread:  # type: ignore[attr-defined]  # noqa: SLF001 - what Thread would call
+    if not is_green():
         thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()
         return thread.join
     _keep_loop()
     over = native("_thread", "allocate_lock")()
     over.acquire()
-    start(_until_over, (work, over))
-    return lambda seconds: over.acquire(timeout=seconds)
+    native("_thread", "start_new_thread")(_until_over, (work, over))
+    return lambda seconds: _wait(over, seconds)
+
+
+def in_main_thread(call: Callable[[], T]) -> T:
+    """Make a call in the main thread of a process on gevent, whose greenlets go on meanwhile; raises what it raises.
+
+    A socket of gevent's can be used in no other thread than that which opened it, and Celery's pools keep them for all.
+    """
+    if native("_thread", "get_native_id")() == os.getpid():
+        return call()
+    done, came = native("_thread", "allocate_lock")(), list[tuple[Any, BaseException | None]]()
+    done.acquire()
+
+    def make() -> None:
+        try:
+            came.append((call(), None))
+        except BaseException as error:  # noqa: BLE001 - raised where the call was wanted
+            came.append((None, error))
+        finally:
+            done.release()
+
+    _keep_loop().loop.run_callback_threadsafe(sys.modules["gevent"].spawn_raw, make)
+    done.acquire()
+    value, error = came[0]
+    if error is not None:
+        raise error
+    made: T = value
+    return made
+
+
+def _wait(over: threading.Lock, seconds: float) -> bool:
+    """Let greenlets go on: the thread that is waited for may need one."""
+    end = time.monotonic() + seconds
+    while not (is_over := over.acquire(blocking=False)) and time.monotonic() < end:
+        time.sleep(SHORT)
+    return is_over
 
 
 def _until_over(work: Callable[[], None], over: threading.Lock) -> None:

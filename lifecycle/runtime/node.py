@@ -13,7 +13,9 @@ from celery.concurrency.solo import TaskPool as SoloPool
 
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime.dispatcher import Dispatcher
+from lifecycle.runtime.green import GreenDoorbell
 from lifecycle.runtime.lease import Lease
+from lifecycle.runtime.native import is_green
 from lifecycle.runtime.page import Page
 from lifecycle.runtime.passes import Passes, work_of
 from lifecycle.runtime.pool import ChildPool, Pool, ThreadPool
@@ -40,6 +42,8 @@ class Node:
         self._main_pid = os.getpid()
         self._seat: Seat | None = None
         self.page = Page()
+        if is_green():
+            lifecycle.doorbell = GreenDoorbell(lifecycle)
         self._lease = Lease(lifecycle.database, self.page, lifecycle.settings, on_lost=self._come_back)
         self._dispatcher = Dispatcher(lifecycle.database, self.page, lifecycle.doorbell, lifecycle.settings)
         self._supervisor = Supervisor(
