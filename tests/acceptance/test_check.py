@@ -236,7 +236,7 @@ def test_a_node_that_was_told_to_leave_a_queue(world):
 def test_a_pool_that_cannot_be_killed(world):
     with world.node("threads", pool="threads") as node:
         node.wait_until_ready()
-        assert world.finds("pools", "warn", f"{node.row.id} is on thread: a stop is met only in checkpoint()")
+        assert world.finds("pools", "warn", f"{node.row.id} is on threads: a body stops only at checkpoint()")
 
 
 def test_a_node_that_fetches_more_than_it_can_run(world, tmp_path):

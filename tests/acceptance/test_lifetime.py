@@ -181,40 +181,6 @@ def test_logs_of_a_body_are_kept_folded_with_a_count(scene):
     assert [line.epoch for line in lines] == [1, 1]
 
 
-def test_a_body_on_threads_meets_its_stop_where_it_looks(scene, threads_node):
-    for name in ("worker-1", "worker-2"):
-        scene.run(scene.plan(name, kind="ATTENTIVE", queue="threads"))
-    scene.stop("worker-1", grace=30)
-    assert scene.status("worker-1", "worker-2") == ["STOPPED", "RUNNING"]
-    before = len(scene.ticks("worker-2"))
-    eventually("the other goes on", lambda: len(scene.ticks("worker-2")) > before)
-
-
-def test_a_body_on_solo_is_stopped_where_it_looks(scene):
-    solo = scene.world.start("solo", pool="solo", queues="solo", slots=1)
-    scene.run(scene.plan("worker-1", kind="ATTENTIVE", queue="solo"))
-    scene.stop("worker-1", grace=30)
-    assert scene.status("worker-1") == "STOPPED"
-    scene.start(scene.plan("worker-2", kind="ANSWER", value=1, queue="solo"))
-    assert scene.ended("worker-2").status == "COMPLETED"
-    solo.end()
-
-
-def test_a_node_on_gevent_lives_while_a_body_lets_no_greenlet_run(nervous_scene):
-    pytest.importorskip("gevent")
-    scene = nervous_scene
-    node = scene.world.start("green", pool="gevent", queues="green")
-    before = node.row.id
-    for name in ("worker-1", "worker-2"):
-        scene.run(scene.plan(name, kind="ATTENTIVE", queue="green"))
-    scene.run(scene.plan("blocking", kind="BLOCKING", queue="green", seconds=6.0))
-    row = scene.ended("blocking")
-    assert (row.status, row.epoch, node.row.id) == ("COMPLETED", 1, before)
-    assert scene.stop("worker-1").stopped == ("worker-1",)
-    assert scene.status("worker-2") == "RUNNING"
-    node.end()
-
-
 def test_a_killed_pool_child_is_noticed_within_a_second(scene):
     scene.run(scene.plan("worker-1"))
     row = scene.get("worker-1")
