@@ -87,7 +87,7 @@ def many_short():
 
 
 @container_task()
-def has_own_queue():
+def has_own_queue(*_):
     return "side"
 
 
@@ -226,6 +226,18 @@ class ByName:
         return app.send_task("doors.add", [1, 2])
 
 
+@container_task()
+def spawns_add(a, b):
+    return add.spawn([a, b]).id
+
+
+@app.task(shared=False)
+def plain_call(a, b):
+    """Calls a container's function: that spawns in the name of whoever sent this."""
+    spawns_add(a, b)
+    return a + b
+
+
 @app.task(shared=False)
 def plain_late(seconds):
     """Its container has ended meanwhile."""
@@ -263,6 +275,7 @@ DOORS = {
     "an errback of a chord": lambda: chord([add.s(1, 1), fails.s()], total.s().on_error(errs.s())),
     "a retry": retries.s,
     "plain tasks between": lambda: add.s(1, 1) | plain_add.s(1) | add.s(1),
+    "a plain task that calls": lambda: plain_call.s(1, 2),
     "plain, then steps": lambda: slow_plain.s(0.5, 1) | add.s(1) | add.s(1),
     "a plain task that spawns late": lambda: plain_late.s(0.5),
     "a chord of plain tasks": lambda: chord([slow_plain.s(0.5, 2), plain_add.s(2, 2)], total.s()),

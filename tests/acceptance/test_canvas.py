@@ -25,7 +25,11 @@ ALL = {
     "starmap": (["CELERY_STARMAP"], [2, 4]),
     "chunks": (["CELERY_STARMAP"] * 2, [[2, 4], [6]]),
 }
-WITH_PLAIN_TASKS = {"plain tasks between": (["ADD"] * 2, 4), "a chord of plain tasks": (["TOTAL"], 6)}
+WITH_PLAIN_TASKS = {
+    "plain tasks between": (["ADD"] * 2, 4),
+    "a plain task that calls": (["ADD"], 3),
+    "a chord of plain tasks": (["TOTAL"], 6),
+}
 
 
 def place(row):
@@ -73,8 +77,9 @@ def test_after_a_plain_task_whose_container_has_ended_who_waits_learns_that_noth
     """A plain task keeps no container open: it has no row."""
     root = doors.tasks.opens.spawn([door])
     row = doors.ended(root.id)
+    last = doors.app.AsyncResult(result_from_tuple(row.result, doors.app).id)
     with pytest.raises(error, match="only a RUNNING container takes children"):
-        result_from_tuple(row.result, doors.app).get(timeout=20)
+        last.get(timeout=20)
     assert doors.lifecycle.children(root.id) == []
 
 

@@ -97,6 +97,19 @@ def test_the_row_names_the_queue_of_the_task(doors):
     assert doors.ended(root.id).result == "side"
 
 
+def test_a_map_goes_to_the_queue_of_its_task(doors):
+    result = doors.tasks.has_own_queue.map([1, 2]).apply_async()
+    assert result.get(timeout=30) == ["side", "side"]
+    assert doors.lifecycle.get(result.id).queue == "side"
+
+
+def test_what_is_sent_by_name_has_its_row_before_its_message(doors):
+    sent = doors.app.send_task("doors.add", [1, 2], queue="nobody-listens")
+    row = doors.lifecycle.get(sent.id)
+    assert (row.status, row.queue, row.epoch) == ("PENDING", "nobody-listens", 0)
+    doors.lifecycle.stop(row.id)
+
+
 def test_a_chord_over_a_stopped_member_fails_at_once(doors):
     result = doors.tasks.a_chord().apply_async()
     (held,) = eventually("held", lambda: doors.lifecycle.find("RUNNING", type="HOLD"))
