@@ -17,7 +17,7 @@ from typing import Self
 from job.binaries import ServerMissing, copy_of_wheel, postgres_bin, readable_by_all, valkey_binary
 from job.processes import Failed, Process, run
 
-READY_WITHIN = 30.0
+READY_WITHIN = 30.0  # seconds
 DATABASES = 64  # of one broker: tests that share it have one each
 PONG = b"+OK\r\n+PONG\r\n"
 INITDB = ("-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync")
@@ -36,6 +36,7 @@ class Server:
     name: str
     stop_signal = signal.SIGTERM
     farewell = signal.SIGKILL
+    ready_within = READY_WITHIN
     stops_within = 5.0
 
     def __init__(self) -> None:
@@ -117,7 +118,7 @@ class Server:
             farewell=self.farewell,
         )
         self._process.start()
-        deadline = time.monotonic() + READY_WITHIN
+        deadline = time.monotonic() + self.ready_within
         while self._process.alive and time.monotonic() < deadline:
             if self._ready():
                 return True

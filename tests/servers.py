@@ -11,10 +11,11 @@ from pathlib import Path
 import amqp
 
 from job.binaries import ServerMissing
-from job.servers import DATABASES, Server, Valkey, free_port
+from job.servers import Server, Valkey, free_port
 
 RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # that on PATH becomes another user, and logs elsewhere
 SALT = 4  # bytes
+HOSTS = 48  # each costs it time at its start
 LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
 # In the session of the server, so that it ends with it: a server would start one that outlives it.
 WITH_EPMD = 'epmd & until epmd -names >/dev/null 2>&1; do sleep 0.02; done; exec "$0"'
@@ -25,7 +26,7 @@ disk_free_limit.absolute = 50MB
 vm_memory_high_watermark.absolute = 512MB
 log.file = false
 log.console = true
-log.console.level = warning
+log.console.level = error
 """
 
 
@@ -46,9 +47,10 @@ class RabbitMQ(Server):
 
     name = "rabbitmq"
     user = "tests"
+    ready_within = 120.0  # on a loaded machine; alone it takes four
     stops_within = 30.0
 
-    def __init__(self, hosts: int = DATABASES) -> None:
+    def __init__(self, hosts: int = HOSTS) -> None:
         super().__init__()
         self._hosts = hosts
 

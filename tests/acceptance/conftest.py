@@ -73,13 +73,13 @@ def own_broker(kind_of_broker):
 
 
 @pytest.fixture(scope="session")
-def new_place(shared_broker, valkey):
+def new_place(request, valkey):
     """Gives where messages and results of a world go, and nobody else's; what is no Redis keeps no results."""
     numbers = count()
 
     def give(broker=None):
         number = next(numbers)
-        broker = broker or shared_broker.url_of(number)
+        broker = broker or request.getfixturevalue("shared_broker").url_of(number)
         keeps_results = broker.startswith("redis:")
         return {"broker": broker, "results": broker if keeps_results else valkey.url_of(number)}
 
