@@ -74,6 +74,9 @@ class Hooks:
         except LifecycleError as error:
             sys.stderr.write(f"Error: {error}\n")
             raise SystemExit(1) from None
+        except Exception:  # Celery would say nothing, and run on as a worker that is no node
+            log.exception("node does not start")
+            raise SystemExit(1) from None
 
     def enter_child(self, **_: Any) -> None:
         """In a pool child, after its start."""

@@ -310,6 +310,13 @@ if "PIPELINES_TWIN" in os.environ:
         """A second task of a type."""
 
 
+if "PIPELINES_ODD" in os.environ:
+
+    @app.task(name="pipelines.odd", base=ContainerTask, interval="soon", shared=False)
+    def odd():
+        """No number of seconds."""
+
+
 TIMES = {
     "seconds": float,
     "timedelta": lambda seconds: timedelta(seconds=seconds),

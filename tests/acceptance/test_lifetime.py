@@ -258,6 +258,14 @@ def test_two_tasks_of_one_type_are_an_error_at_start(calm_world):
     assert one_line(failed) == said
 
 
+def test_what_nobody_thought_of_ends_the_worker_too(calm_world):
+    """Celery drops what is raised at this signal, and would run on as a worker that is no node."""
+    failed = calm_world.failing_start(PIPELINES_ODD="yes")
+    assert failed.returncode == 1
+    assert "node does not start" in failed.stderr + failed.stdout
+    assert "TypeError" in failed.stderr + failed.stdout
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
