@@ -29,11 +29,11 @@ def latest_end(history, began, grace, nodes):
     the database with all its length: whoever has missed a renewal declares nobody dead for another lease.
     """
     mains = {history.main_of.get(node) for node in nodes}
-    end, last = began, began + grace
-    while last > end:
-        end = last
+    end, before = began + grace, 0.0
+    while end > before:
+        before = end
         holds = [_holds_until(history, fault, began, mains) for fault in history.faults if fault.began <= end + BEYOND]
-        last = max([end, *holds])
+        end = max([end, *holds])
     return end + BEYOND + stalled(history, began, end + BEYOND)
 
 

@@ -1,6 +1,7 @@
 """The checker of the chaos catches what it is there for: a sound history passes, and each doctored one is caught."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -334,6 +335,18 @@ def test_a_stop_may_take_longer_only_as_long_as_a_fault_held_it_up(met, allowed)
         history.rows[PARENT].stopped_at = change_of(history, PARENT, "STOPPED").at = allowed + late
         history.assignments[0].released_at = allowed + late
         assert ("I5" in {violation.rule for violation in check(history)}) is caught
+
+
+def test_a_stop_without_grace_is_held_up_too():
+    history = sound()
+    history.stops[0].grace = 0.0
+    assert "I5" not in {violation.rule for violation in check(history)}
+    history.rows[PARENT].stopped_at = change_of(history, PARENT, "STOPPED").at = history.assignments[0].released_at = (
+        10.1
+    )
+    assert "I5" in {violation.rule for violation in check(history)}
+    history.events.append(fault("database hangs", 1.0, 4.9))
+    assert "I5" not in {violation.rule for violation in check(replace(history))}  # which knows nothing by heart
 
 
 def test_what_a_mark_ends_at_once_ends_in_any_order():
