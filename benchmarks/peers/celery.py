@@ -34,19 +34,19 @@ class Peer:
 
     def __init__(self):
         self._worker = seat.start_worker("celery", "-A", "benchmarks.peers.celery", "worker", *WORKER)
-        self._parent, self._ids = None, []
+        self._parent, self._ids, self._keys = None, [], []
         seat.until(lambda: app.control.ping(timeout=0.5))
 
     def spawn(self, kind, way, count, path):
-        self._parent, self._ids = parent.delay(kind, count, path), []
+        self._parent = parent.delay(kind, count, path)
 
-    def left(self):
-        """Without a result, of whatever state: REVOKED is one."""
-        if not self._parent.ready():
-            return 1
-        self._ids = self._ids or self._parent.get()
-        found = app.backend.mget([app.backend.get_key_for_task(each) for each in self._ids])
-        return sum(value is None for value in found)
+    def learn(self):
+        self._ids = self._parent.get()
+        self._keys = [app.backend.get_key_for_task(each) for each in self._ids]
+
+    def is_over(self):
+        """With a result, of whatever state: REVOKED is one. All are looked at once the last is there."""
+        return None not in app.backend.mget(self._keys[-1:]) and None not in app.backend.mget(self._keys)
 
     def stop(self):
         app.control.revoke(self._ids, terminate=True)

@@ -57,8 +57,11 @@ class Peer:
     def spawn(self, kind, way, count, path):
         self._root = DBOS.start_workflow({"noop": noops, "linger": lingerers}[kind], count, path).workflow_id
 
-    def left(self):
-        return len(DBOS.list_workflows(status=LIVE, load_input=False, load_output=False))
+    def learn(self):
+        """Nothing: the parent's id is enough."""
+
+    def is_over(self):
+        return not DBOS.list_workflows(status=LIVE, limit=1, load_input=False, load_output=False)
 
     def stop(self):
         DBOS.cancel_workflow(self._root, cancel_children=True)

@@ -42,17 +42,20 @@ class Peer:
     def __init__(self):
         threads = ("--processes", "1", "--threads", str(seat.SLOTS))
         self._worker = seat.start_worker("dramatiq", "benchmarks.peers.dramatiq", *threads)
-        self._root, self._ids, self._kind = None, [], None
+        self._root, self._ids, self._keys, self._kind = None, [], [], None
 
     def spawn(self, kind, way, count, path):
-        self._root, self._ids, self._kind = parent.send(kind, count, path), [], broker.get_actor(kind)
+        self._root, self._kind = parent.send(kind, count, path), broker.get_actor(kind)
 
-    def left(self):
-        """Without a result, which is all that it records."""
-        self._ids = self._ids or self._root.get_result(block=True, timeout=60_000)
+    def learn(self):
+        self._ids = self._root.get_result(block=True, timeout=60_000)
         messages = (self._kind.message(None, None).copy(message_id=each) for each in self._ids)
-        keys = [results.build_message_key(each) for each in messages]
-        return len(keys) - results.client.exists(*keys)
+        self._keys = [results.build_message_key(each) for each in messages]
+
+    def is_over(self):
+        """With a result, which is all that it records. All are looked at once the last is there."""
+        there = results.client.exists(self._keys[-1])
+        return bool(there) and results.client.exists(*self._keys) == len(self._keys)
 
     def stop(self):
         for each in self._ids:

@@ -22,6 +22,7 @@ CHILDREN = 1_000
 WARM = 50
 QUIET = 1.0  # seconds without a tick of any child: nothing runs
 LATER = 2.0  # seconds that are watched after that for what starts all the same
+GLANCE = 0.1  # seconds between two looks at the records: they cost the peer
 NEVER = 60.0  # seconds after a stop: what runs then is not waited for
 TURNS = count(1)
 
@@ -47,14 +48,15 @@ class Running:
         """Seconds until all children have ended, by the side file and by its own records."""
         begun, beats = self._begin("noop", way, children)
         until("no-op children", lambda: beats.has_ended)
-        until("records of them", lambda: self.ask("left") == 0)
+        self.ask("learn")
+        until("records of them", lambda: self.ask("is_over"))
         return time.monotonic() - begun
 
     def stop(self, slots, way):
         """Of a tree whose slots are full and whose rest is queued."""
         _, beats = self._begin("linger", way, CHILDREN, running=slots)
         until("a planted tree", lambda: beats.has_spawned and beats.running == slots)
-        self.ask("left")
+        self.ask("learn")
         called, returned = self.ask("stop")
         recorded = self._watch(beats, called)
         left = beats.last > time.monotonic() - QUIET
@@ -65,11 +67,11 @@ class Running:
         """Until nothing has run for a while and the records say so; when they did."""
         recorded, end = None, called + NEVER
         while time.monotonic() < end:
-            if recorded is None and self.ask("left") == 0:
+            if recorded is None and self.ask("is_over"):
                 recorded = time.monotonic() - called
             if recorded is not None and beats.last < time.monotonic() - QUIET - LATER:
                 break
-            time.sleep(0.02)
+            time.sleep(GLANCE)
         return recorded
 
     def _begin(self, kind, way, children, running=0):

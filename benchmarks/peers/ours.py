@@ -48,9 +48,12 @@ class Peer:
     def spawn(self, kind, way, count, path):
         self._root = parent.spawn([kind, way, count, path]).id
 
-    def left(self):
+    def learn(self):
+        """Nothing: the parent's id is enough."""
+
+    def is_over(self):
         """The parent ends after all its children."""
-        return int(not app.lifecycle.get(self._root).is_ended)
+        return app.lifecycle.get(self._root).is_ended
 
     def stop(self):
         """Returns when nothing runs any more."""

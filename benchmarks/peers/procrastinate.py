@@ -52,9 +52,11 @@ class Peer:
     def spawn(self, kind, way, count, path):
         parent.defer(kind=kind, way=way, count=count, path=path)
 
-    def left(self):
+    def learn(self):
         self._ids = [row["id"] for row in app.connector.execute_query_all(LIVE)]
-        return len(self._ids)
+
+    def is_over(self):
+        return not app.connector.execute_query_all(f"{LIVE} LIMIT 1")
 
     def stop(self):
         for each in self._ids:

@@ -42,10 +42,13 @@ class Peer:
     def spawn(self, kind, way, count, path):
         self._root = parent.remote({"noop": noop, "linger": linger}[kind], count, path)
 
-    def left(self):
+    def learn(self):
+        """Nothing: the parent's reference is enough."""
+
+    def is_over(self):
         """By the parent's reference: the children's are known to the parent only."""
         ready, _ = ray.wait([self._root], timeout=0)
-        return int(not ready)
+        return bool(ready)
 
     def stop(self):
         ray.cancel(self._root)

@@ -1,7 +1,9 @@
 """What a peer's process has: its part of the stage by its environment, and the line to the judge.
 
-A peer has `spawn(kind, way, count, path)`, which starts a parent of so many children and returns; `left()`, how many
-of parent and children its own records call not over; `stop()`, and `close()`. Standard library only.
+A peer has `spawn(kind, way, count, path)`, which starts a parent of so many children and returns; `learn()`, which
+fetches the ids that its stop has to be given, after the spawn; `is_over()`, whether its own records call all of the
+tree over: one small query while they do not, for it is asked during the stop. And `stop()` and `close()`.
+Standard library only.
 """
 
 import os
