@@ -28,6 +28,7 @@ class Stopper:
         self._signalled: set[Key] = set()
         self._killed: set[Key] = set()
         self._strays: dict[Key, float] = {}
+        self._tried: dict[Key, tuple[float, float]] = {}
         self._leaving_since: float | None = None
         self._at_once = False
 
@@ -54,6 +55,7 @@ class Stopper:
         """The execution is gone."""
         self._signalled.discard(key)
         self._killed.discard(key)
+        self._tried.pop(key, None)
 
     def work(self, pool: Pool, rows: list[Held], before: Runs, after: Runs) -> None:
         """One look: what processes said before the rows were read, and after."""
@@ -80,11 +82,24 @@ class Stopper:
         return True
 
     def _kill_late(self, pool: Pool, row: Held, run: Run, late: float) -> None:
-        """Kill an execution past its deadline; where that cannot be done, say so after a while."""
-        self._kill(pool, key_of(row), run, "killed at its deadline")
-        patience = self._settings.kill_after * (2 if pool.can_kill else 1)
-        if late >= patience and row.stop_error is None:
+        """Kill an execution past its deadline; where that cannot be done, say so after a while.
+
+        Not before it was tried for that while: the deadline may have passed long ago, while this node could not look.
+        """
+        key, patience = key_of(row), self._settings.kill_after
+        if self._kill(pool, key, run, "killed at its deadline"):
+            self._tried.pop(key, None)
+        has_tried = self._try_on(key) >= patience
+        if has_tried and late >= patience * (2 if pool.can_kill else 1) and row.stop_error is None:
             self._give_up(row, f"still running {late:.0f} s after its deadline: {pool.survives}")
+
+    def _try_on(self, key: Key) -> float:
+        """For how many seconds this node has tried to end an execution; times in which it did not look do not count."""
+        at = time.monotonic()
+        last, seconds = self._tried.get(key, (at, 0.0))
+        seconds += min(at - last, self._settings.supervise_every)
+        self._tried[key] = (at, seconds)
+        return seconds
 
     def _interrupt(self, pool: Pool, row: Held, since: float) -> bool:
         """The node shuts down: the execution has its grace to leave, its container goes on elsewhere."""
@@ -94,11 +109,14 @@ class Stopper:
             self._kill(pool, key_of(row), run, "killed, the node shuts down")
         return True
 
-    def _kill(self, pool: Pool, key: Key, run: Run, why: str) -> None:
+    def _kill(self, pool: Pool, key: Key, run: Run, why: str) -> bool:
+        """True if it was killed now, and not before."""
         pid = key[0]
-        if key not in self._killed and pool.kill(pid, run):
-            self._killed.add(key)
-            log.warning("%s container=%s epoch=%s pid=%s", why, run.container_id, run.epoch, pid)
+        if key in self._killed or not pool.kill(pid, run):
+            return False
+        self._killed.add(key)
+        log.warning("%s container=%s epoch=%s pid=%s", why, run.container_id, run.epoch, pid)
+        return True
 
     def _give_up(self, row: Held, why: str) -> None:
         """Say so on the row: its parent no longer waits for it, and the stop reports it."""

@@ -138,6 +138,32 @@ def test_the_supervisor_kills_and_ends_while_broker_and_results_hang(database, p
         eventually(lambda: broker.told == ["somebody", "worker-1"])
 
 
+def test_a_node_that_could_not_look_for_long_kills_before_it_gives_up(database, page, sleeper, caplog):
+    """Its main process was paused, or the database away: the deadline is past, and nothing has been tried."""
+    container = claimed(database, "worker-1", sleeper.pid)
+    said(page, sleeper.pid, "worker-1", container.epoch)
+    stop.mark(database, stop.Request(container_id="worker-1", by="test", reason=None, grace=0.0))
+    with database.begin() as connection:
+        long_ago = datetime.now(UTC) - timedelta(minutes=1)
+        connection.execute(tables.containers.update().values(stop_deadline=long_ago))
+    with working(supervised(database, page, sleeper, Dispatcher(database, page, Broker(), SETTINGS))):
+        eventually(lambda: sleeper.poll() is not None)
+        eventually(lambda: get(database, "worker-1").status == "STOPPED")
+    assert not [line for line in caplog.messages if "not stopped" in line]
+
+
+def test_a_node_gives_up_what_it_has_tried_to_end_for_long(database, page, sleeper):
+    container = claimed(database, "worker-1", sleeper.pid)
+    said(page, sleeper.pid, "worker-1", container.epoch)
+    stop.mark(database, stop.Request(container_id="worker-1", by="test", reason=None, grace=0.0))
+    pool = prefork(page, sleeper.pid)
+    pool.kill, pool.signal = (lambda *_: False), (lambda *_: None)
+    dispatcher = Dispatcher(database, page, Broker(), SETTINGS)
+    with working(Supervisor(database, page, SETTINGS, lambda: pool, dispatcher=dispatcher, may_reap=lambda: True)):
+        eventually(lambda: get(database, "worker-1").stop_error)
+    assert "the process survived a kill" in get(database, "worker-1").stop_error
+
+
 @pytest.mark.parametrize("where", ["reach", "publish", "revoked", "is_empty"])
 def test_no_pool_child_is_made_while_the_dispatcher_is_inside_the_brokers_client(database, page, where, monkeypatch):
     """The child would inherit the locks that the client holds just then, and wait for one for ever."""
