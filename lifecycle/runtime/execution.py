@@ -122,10 +122,7 @@ class Execution:
             raise ContainerInterrupted(self.container.id)
 
     def meet_limit(self) -> None:
-        """Raise Celery's soft time limit once; as a stop, only in the body, and never within our transactions.
-
-        Where a stop is cleaned up after, the kill at its deadline is limit enough.
-        """
+        """Raise Celery's soft time limit once, where a stop would be raised; the clean-up after a stop has its kill."""
         if self._overtime and self._can_meet_a_stop and not self.raised:
             self._overtime = False
             raise SoftTimeLimitExceeded
