@@ -13,14 +13,15 @@ from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page
 from lifecycle.settings import Settings
 from lifecycle.store.engine import Database
-from lifecycle.store.forks import no_fork
+from lifecycle.store.forks import inside_a_library
 from lifecycle.store.runs import Moved
 from lifecycle.trees.dispatch import BATCH, dispatch, redispatch, seconds_to_next
 from lifecycle.trees.doorbell import Doorbell, tell
 
 log = logging.getLogger("lifecycle.dispatcher")
 SOONEST = 0.05  # seconds between two passes
-FORK_WAITS = 1.0  # seconds: a broker may hang, and a pool that lost its children needs new ones
+FIRST_FORK_WAITS = 10.0  # seconds: the first time modules are imported
+FORK_WAITS = 1.0  # a broker may hang, and a pool that lost its children needs new ones
 
 
 class Reachable(Doorbell, Protocol):
@@ -42,7 +43,7 @@ class Dispatcher:
         self._in_a_hurry = False
         self._next_redispatch = 0.0
         self._next_due: float | None = None
-        self._fork_waits: float | None = None  # as long as it may: the first time modules are imported
+        self._fork_waits = FIRST_FORK_WAITS
         self._join: Callable[[float], object] | None = None
 
     def start(self) -> None:
@@ -82,7 +83,7 @@ class Dispatcher:
         """
         self._next_due = None
         try:
-            with no_fork(self._fork_waits):
+            with inside_a_library(self._fork_waits):
                 self._doorbell.reach()
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             self._outage.see(error, expected=Exception)
@@ -92,13 +93,13 @@ class Dispatcher:
             pass
         if time.monotonic() >= self._next_redispatch:
             self._next_redispatch = time.monotonic() + self._settings.redispatch / 6
-            with no_fork(FORK_WAITS):
+            with inside_a_library(FORK_WAITS):
                 redispatch(self._database, self._doorbell, after=self._settings.redispatch)
         self._next_due = seconds_to_next(self._database)
         self._outage.see(None)
 
     def _dispatch(self) -> int:
-        with no_fork(FORK_WAITS):
+        with inside_a_library(FORK_WAITS):
             return dispatch(self._database, self._doorbell)
 
     def _listen(self) -> None:
@@ -120,7 +121,7 @@ class Dispatcher:
             while True:
                 changed += self._changed.get_nowait()
         try:
-            with no_fork(FORK_WAITS):
+            with inside_a_library(FORK_WAITS):
                 tell(self._doorbell, changed)
         except Exception:
             log.exception("results not told containers=%d", len(changed))

@@ -1,8 +1,10 @@
 """A fork waits until no transaction of this process is open, and closes its connections first: a child inherits none.
 
 SQLite keeps its locks in the memory of the process: a child forked while another thread held the write lock would
-believe that it held it itself, and find the database locked for ever. So with every lock that another thread holds in
-a library, as that of a module being imported: in the child nobody ever gives it back.
+believe that it held it itself, and find the database locked for ever.
+
+So with every lock that another thread holds in a library, as that of a module being imported: in the child nobody gives
+it back. Threads of ours that may hold one say so, and a fork waits for them too, but not for long.
 """
 
 import os
@@ -13,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-PATIENCE = 10.0  # seconds a fork waits for other threads' blocks, where these do not say less
+PATIENCE = 10.0  # seconds a fork waits for other threads' transactions
 TICK = 0.001  # seconds between two looks while one waits for the other
 _one_fork = threading.RLock()
 _forking: int | None = None  # the thread that forks
-_open: dict[object, tuple[int, float | None]] = {}  # a token for each open block: its thread and its patience
+_open: dict[object, int] = {}  # a token for each open block: the thread it is open in
+_waiting: int | None = None  # the thread that is about to fork
+_inside: dict[int, float] = {}  # threads inside a library, and for how many seconds a fork waits for each
 
 
 class Inheritable(Protocol):
@@ -37,42 +41,68 @@ def close_at_fork(database: Inheritable) -> None:
 
 
 @contextmanager
-def no_fork(patience: float | None = None) -> Iterator[None]:
-    """Other threads that fork wait for the end of this block, but no longer than `patience` seconds, by default 10.
+def no_fork() -> Iterator[None]:
+    """Other threads that fork wait for the end of this block.
 
     Without a lock, and left in one step: a signal handler may raise anywhere in here, and a lock would stay taken.
     """
     token = object()
     try:
-        _enter(token, threading.get_ident(), patience)
+        _enter(token, threading.get_ident())
         yield
     finally:
         _open.pop(token, None)
 
 
-def _enter(token: object, me: int, patience: float | None) -> None:
+@contextmanager
+def inside_a_library(patience: float) -> Iterator[None]:
+    """Other threads that fork wait for the end of this block, but no longer than `patience` seconds.
+
+    Nobody else waits meanwhile: a lease is renewed, whatever a broker does. Not for use in a block of its own kind.
+    """
+    me = threading.get_ident()
+    try:
+        _inside[me] = patience
+        while _waiting not in (None, me):  # as below: one of the two gives way
+            _inside.pop(me)
+            time.sleep(TICK)
+            _inside[me] = patience
+        yield
+    finally:
+        _inside.pop(me, None)
+
+
+def _enter(token: object, me: int) -> None:
     """Say so first, then look for a fork, which says so first and then looks for us: one of the two gives way."""
-    is_inner = me in [thread for thread, _ in list(_open.values())]  # the fork waits for the outer block already
-    _open[token] = (me, patience)
+    is_inner = me in list(_open.values())  # the fork waits for the outer block already
+    _open[token] = me
     while _forking not in (None, me) and not is_inner:
         _open.pop(token, None)
         time.sleep(TICK)
-        _open[token] = (me, patience)
+        _open[token] = me
 
 
-def _others(waited: float = 0.0) -> list[object]:
-    """The blocks of other threads that a fork still waits for after so long; copied, for they may be left meanwhile."""
-    me = threading.get_ident()
-    there = [(token, patience) for token, (thread, patience) in list(_open.items()) if thread != me]
-    return [token for token, patience in there if waited <= (PATIENCE if patience is None else patience)]
+def _others() -> list[object]:
+    """The blocks open in other threads, copied: they may be left meanwhile."""
+    return [token for token, thread in list(_open.items()) if thread != threading.get_ident()]
+
+
+def _wait_for_libraries() -> None:
+    """Before transactions are held up."""
+    global _waiting  # noqa: PLW0603 - one fork at a time
+    _waiting = me = threading.get_ident()
+    began = time.monotonic()
+    while any(thread != me and time.monotonic() - began < patience for thread, patience in list(_inside.items())):
+        time.sleep(TICK)
 
 
 def _before() -> None:
     global _forking  # noqa: PLW0603 - one fork at a time
     _one_fork.acquire()
+    _wait_for_libraries()
     _forking = threading.get_ident()
-    began = time.monotonic()
-    while _others(time.monotonic() - began):
+    patient_until = time.monotonic() + PATIENCE
+    while _others() and time.monotonic() < patient_until:
         time.sleep(TICK)
     if not _open:
         for database in list(_all):
@@ -80,8 +110,8 @@ def _before() -> None:
 
 
 def _after() -> None:
-    global _forking  # noqa: PLW0603 - see above
-    _forking = None
+    global _forking, _waiting  # noqa: PLW0603 - see above
+    _forking = _waiting = None
     _one_fork.release()
 
 
@@ -89,6 +119,8 @@ def _in_child() -> None:
     """Of all threads only the forking one is here: what was open in the others never ends."""
     for token in _others():
         del _open[token]
+    for thread in set(_inside) - {threading.get_ident()}:
+        del _inside[thread]
     _after()
 
 

@@ -24,7 +24,7 @@ from lifecycle.runtime.pool import ChildPool, ThreadPool
 from lifecycle.runtime.seat import ThreadSeat
 from lifecycle.runtime.supervisor import Supervisor
 from lifecycle.settings import Settings
-from lifecycle.store import containers, nodes, runs, schema, tables
+from lifecycle.store import containers, forks, nodes, runs, schema, tables
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees import spawn, stop
@@ -181,7 +181,7 @@ def test_no_pool_child_is_made_while_the_dispatcher_is_inside_the_brokers_client
         dispatcher.tell([Moved("somebody", Status.STOPPED, None, False, "somebody", None)])
         assert inside.wait(10)
         threading.Timer(0.2, over.set).start()
-        assert in_child(over.is_set)
+        assert in_child(lambda: over.is_set() and not forks._inside)
 
 
 def due_or_lost(database, *, is_lost):
@@ -193,15 +193,36 @@ def due_or_lost(database, *, is_lost):
             connection.execute(tables.containers.update().values(queue="celery", wake_at=None, dispatched_at=long_ago))
 
 
-def test_a_fork_does_not_wait_for_ever_for_a_broker_that_hangs(database, page, monkeypatch):
-    monkeypatch.setattr(dispatchers, "FORK_WAITS", 0.1)
+def hanging(database, page):
+    """A dispatcher whose broker hangs as it publishes; the broker, and the event of it."""
     broker, inside = Broker(), threading.Event()
     broker.publish = lambda *_: (inside.set(), broker.answers.wait(10))
     born(database, "worker-1", wake_in=0)
-    with working(Dispatcher(database, page, broker, SETTINGS)):
+    return Dispatcher(database, page, broker, SETTINGS), broker, inside
+
+
+def test_a_fork_does_not_wait_for_ever_for_a_broker_that_hangs(database, page, monkeypatch):
+    monkeypatch.setattr(dispatchers, "FORK_WAITS", 0.1)
+    dispatcher, broker, inside = hanging(database, page)
+    with working(dispatcher):
         assert inside.wait(10)
         assert in_child(lambda: not broker.answers.is_set())
         broker.answers.set()
+
+
+def test_no_transaction_waits_for_a_fork_that_waits_for_a_broker(database, page, monkeypatch):
+    """The lease is renewed meanwhile."""
+    monkeypatch.setattr(dispatchers, "FORK_WAITS", 10.0)
+    dispatcher, broker, inside = hanging(database, page)
+    with working(dispatcher):
+        assert inside.wait(10)
+        fork = threading.Thread(target=in_child, args=[lambda: True])
+        fork.start()
+        eventually(lambda: forks._waiting == fork.ident)
+        assert get(database, "worker-1").status == "PENDING"
+        assert (forks._waiting, forks._forking) == (fork.ident, None), "it waits still"
+        broker.answers.set()
+        fork.join()
 
 
 def said(page, pid, container_id, epoch=0):
