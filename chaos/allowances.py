@@ -1,8 +1,9 @@
 """How long a thing may take, and what may have ended a process: by the faults that were noted, by nothing else."""
 
+from bisect import bisect_left
+
 BEYOND = 5.0  # seconds that a stop may take beyond its largest grace (design, I5)
 SLACK = 0.02  # seconds between a statement and what it stands for
-LONG_STALL = 1.0  # seconds in one piece: a renewal may be late
 LONG_OUTAGE = 0.5  # leases: renewals may be missed
 REFUSES_WITHIN = 20.0  # seconds that a node may take to find that it cannot start
 LEAVES_WITHIN = 20.0
@@ -19,7 +20,8 @@ def overlaps(fault, first, last):
 
 def stalled(history, first, last):
     """Seconds by which everything may be late, for this machine kept us waiting so long within a time."""
-    return sum(each.seconds for each in history.stalls if overlaps(each, first, last))
+    began, ended = (bisect_left(history.stalls, at, key=lambda each: each.began) for at in (first, last))
+    return history.waited[ended] - history.waited[max(began - 1, 0)]
 
 
 def latest_end(history, began, grace, nodes):
@@ -70,17 +72,16 @@ def _may_end(history, fault, node, pid):
 
 def _is_soon(history, fault, at):
     """A lost node is seen when its lease has run out, by who may have missed a renewal itself; then there is a pass."""
+    if at < fault.began - SLACK:
+        return False
     patience = history.expires + history.settings.lease + BEYOND + stalled(history, fault.began, at)
-    away = (each for each in history.faults if each.kind.startswith("database") and overlaps(each, fault.began, at))
-    patience += sum(each.ended - each.began for each in away)
-    return fault.began - SLACK <= at <= fault.ended + patience
+    patience += sum(each.ended - each.began for each in history.outages if overlaps(each, fault.began, at))
+    return at <= fault.ended + patience
 
 
 def _is_long(history, fault):
     """Long enough for a lease to run out."""
-    if fault.kind == "stall":
-        return fault.late >= LONG_STALL
-    return fault.ended - fault.began >= LONG_OUTAGE * history.settings.lease
+    return fault.kind == "stall" or fault.ended - fault.began >= LONG_OUTAGE * history.settings.lease
 
 
 def explain_shutdown(history, change):

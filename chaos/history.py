@@ -5,10 +5,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 
 TABLES = ("containers", "transitions", "stops", "assignments", "nodes")
+LONG_STALL = 1.0  # seconds in one piece: a renewal may be late
 TERMINAL = {"COMPLETED", "FAILED", "STOPPED"}
 UNSTOPPED = {"PENDING", "RUNNING", "INTERRUPTED"}
 
@@ -95,13 +97,24 @@ class History:
 
     @cached_property
     def stalls(self):
-        """Times in which this machine kept us waiting; of the kind of a fault."""
+        """Times in which this machine kept us waiting, one after the other; of the kind of a fault."""
         return [SimpleNamespace(**vars(event), kind="stall") for event in self.events if event.what == "stall"]
 
     @cached_property
+    def waited(self):
+        """Seconds waited until the beginning of each stall, and at the end."""
+        return [0.0, *accumulate(each.seconds for each in self.stalls)]
+
+    @cached_property
     def faults(self):
-        """What was done to nodes and servers, and what the machine did."""
-        return [event for event in self.events if event.what == "fault"] + self.stalls
+        """What was done to nodes and servers, and what the machine did for so long that a lease may have run out."""
+        done = [event for event in self.events if event.what == "fault"]
+        return done + [each for each in self.stalls if each.late >= LONG_STALL]
+
+    @cached_property
+    def outages(self):
+        """Faults of the database."""
+        return [fault for fault in self.faults if fault.kind.startswith("database")]
 
     @cached_property
     def exits(self):
