@@ -61,7 +61,7 @@ class Supervisor:
         os.set_blocking(self._listen, False)
         self._pidfds: dict[int, int] = {}
         self._told_of: set[int] = set()  # pidfds that woke us once: a dead child stays listed until the pool reaps it
-        self._overran: dict[str, Cut] = {}
+        self._overran: dict[Key, Cut] = {}
         self._not_run: dict[Key, float] = {}  # since when a look has not seen the run
         self._stopper = Stopper(database, page, settings, on_given_up=self._settle)
         self._outage = Outage(log, page, "supervisor cannot look", "supervisor looks again")
@@ -91,7 +91,9 @@ class Supervisor:
 
     def overran(self, container_id: str, seconds: float) -> None:
         """Celery is about to kill this execution at its hard time limit: it is to fail, and not to go on."""
-        self._overran[container_id] = Cut(f"TimeLimitExceeded: {seconds:g} s", is_final=True)
+        pool, cut = self._find_pool(), Cut(f"hard time limit of {seconds:g} s exceeded", is_final=True)
+        for pid, said in pool.runs().items() if pool is not None else ():
+            self._overran |= {(pid, container_id, run.epoch): cut for run in said if run.container_id == container_id}
 
     def hear(self, revoke: Revoke) -> None:
         """Stop the trees of what it names; from Celery's main loop, which waits for no database."""
@@ -198,7 +200,7 @@ class Supervisor:
                 row.id,
                 row.epoch,
                 node=self._page.node,
-                cut=self._overran.get(row.id, cut),
+                cut=self._overran.get(key, cut),
                 restarts=self._settings.restarts,
                 was_killed=self._stopper.was_killed(key),
             )
@@ -206,7 +208,7 @@ class Supervisor:
             log.info("lost, left for the next look container=%s error=%s", row.id, error)
             return []
         if changed:
-            self._overran.pop(row.id, None)
+            self._overran.pop(key, None)
             self._stopper.forget(key)
         return changed
 

@@ -323,7 +323,7 @@ def test_a_hard_time_limit_fails_the_container_at_once(scene):
     plan["options"] |= {"time_limit": 1, "resources": ["ship:1"]}
     scene.start(plan)
     row = scene.ended("worker-1")
-    assert (row.status, row.exit_code, row.exit_message) == ("FAILED", 1, "TimeLimitExceeded: 1 s")
+    assert (row.status, row.exit_code, row.exit_message) == ("FAILED", 1, "hard time limit of 1 s exceeded")
     assert (row.epoch, row.restart_count, scene.lifecycle.holdings(row.id)) == (1, 0, [])
     with pytest.raises(TimeLimitExceeded):
         scene.world.app.AsyncResult(row.id).get(timeout=10)

@@ -257,7 +257,8 @@ def test_a_body_that_swallows_its_stop_and_returns_ends_stopped(scene):
     assert len(scene.marks("worker-1", "swallowed")) == 1
     row = scene.get("worker-1")
     assert (row.status, row.exit_code, row.result) == ("STOPPED", 143, None)
-    assert scene.world.app.AsyncResult(container.id).state == "REVOKED"
+    result = scene.world.app.AsyncResult(container.id)
+    eventually("revoked", lambda: result.state == "REVOKED")  # told after the row's commit
 
 
 def test_a_stop_that_got_lost_is_raised_again(scene):

@@ -280,9 +280,21 @@ class Ship:
 
 
 @pytest.mark.postgres
+def test_a_time_limit_that_came_too_late_is_not_held_against_the_next_execution(postgres_grove, sleeper):
+    grove = postgres_grove
+    ship = Ship(grove, grove.database, sleeper)
+    ship.supervisor.overran("worker-1", 5)
+    grove.edit("worker-1", epoch=2)  # it rested, and was claimed again
+    sleeper.kill()
+    sleeper.wait()
+    ship.look()
+    assert grove.status("worker-1") == "INTERRUPTED"
+
+
+@pytest.mark.postgres
 @pytest.mark.parametrize(
     ("by", "ended"),
-    [("its time limit", ("FAILED", "TimeLimitExceeded: 5 s")), ("a stop", ("STOPPED", "Stopped by user"))],
+    [("its time limit", ("FAILED", "hard time limit of 5 s exceeded")), ("a stop", ("STOPPED", "Stopped by user"))],
 )
 def test_why_it_was_killed_is_known_once_its_row_is_free(postgres_grove, caller, sleeper, by, ended):
     """A body may be killed in a transaction of its own: its server holds the row for a moment more."""
