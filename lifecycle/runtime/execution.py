@@ -205,12 +205,6 @@ class _Process:
     execution: Execution | None = None
 
 
-class _Thread(threading.local):
-    """One execution a thread (threads, gevent)."""
-
-    execution: Execution | None = None
-
-
 _holder: Holder = _Process()
 running: dict[tuple[str, int], Execution] = {}
 """Every execution of this process, by container id and epoch: what a supervisor in the same process looks at."""
@@ -219,9 +213,13 @@ claiming: dict[int, str] = {}
 
 
 def hold_by_thread() -> None:
-    """From now on each thread has a current execution of its own."""
+    """From now on each thread has a current execution of its own; each greenlet too, where gevent has patched."""
     global _holder  # noqa: PLW0603 - chosen once, when the pool is known
-    _holder = _Thread()
+
+    class Thread(threading.local):  # not before: gevent may patch after we were imported
+        execution: Execution | None = None
+
+    _holder = Thread()
 
 
 def current_execution() -> Execution | None:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def is_green() -> bool:
     """True if gevent has put greenlets in the place of threads."""
-    return native("_thread", "start_new_thread") is not threading._start_new_thread  # type: ignore[attr-defined]  # noqa: SLF001 - what Thread would call
+    return native("_thread", "start_new_thread") is not import_module("_thread").start_new_thread
 
 
 def native(module: str, name: str) -> Any:

@@ -223,3 +223,20 @@ def test_under_gevent_a_thread_may_wait_for_the_import_of_another(tmp_path, firs
     command = [sys.executable, str(tmp_path / "importing.py"), first]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+PATCHED_LATER = """
+from lifecycle.runtime import execution
+from gevent import monkey, spawn
+
+monkey.patch_all()
+execution.hold_by_thread()
+execution._holder.execution = "mine"
+print(spawn(execution.current_execution).get())
+"""
+
+
+def test_each_greenlet_has_an_execution_of_its_own_where_gevent_patches_late():
+    command = [sys.executable, "-W", "ignore", "-c", PATCHED_LATER]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (ran.stdout, ran.returncode) == ("None\n", 0), ran.stderr

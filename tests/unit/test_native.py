@@ -2,7 +2,6 @@
 
 import _thread
 import sys
-import threading
 import time
 from importlib import import_module
 from types import SimpleNamespace
@@ -23,7 +22,6 @@ def patched(monkeypatch):
     monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
     monkeypatch.setitem(sys.modules, "gevent", SimpleNamespace(get_hub=MagicMock()))
     monkeypatch.setattr(_thread, "start_new_thread", no_greenlet)
-    monkeypatch.setattr(threading, "_start_new_thread", no_greenlet)
 
 
 def no_greenlet(*_):
