@@ -9,6 +9,7 @@ import redis
 import sqlalchemy as sa
 from celery import Celery
 from celery.signals import before_task_publish
+from kombu import Producer
 
 from job.servers import Valkey
 from lifecycle import ContainerTask, Lifecycle
@@ -19,6 +20,7 @@ from tests.integration.test_races import WAITING, beside, rows
 
 QUEUE = "haul"
 ITS_OWN = "/14"  # a database of the broker that no other test uses
+BATCHES = hasattr(Producer, "batch")  # an older kombu sends one after the other
 TABLES = ("containers", "transitions", "container_tags", "assignments")
 
 
@@ -227,6 +229,7 @@ def test_any_number_of_generated_ids_may_exist(grove, haul, monkeypatch):
 # Messages
 
 
+@pytest.mark.skipif(not BATCHES, reason="kombu knows batches since 5.7")
 def test_messages_go_out_in_one_batch(haul, broker):
     """Each costs a read of the broker's where it is sent alone; many fit into one here."""
     haul.spawn_many(calls(2))
@@ -249,10 +252,10 @@ def test_messages_that_could_not_all_go_out_are_all_due(sqlite_grove):
         finally:
             before_task_publish.disconnect(fill)
         client.config_set("maxmemory", 0)
-        assert client.llen(QUEUE) == 1_000
+        assert client.llen(QUEUE) == (gone_out := 1_000 if BATCHES else 1_004)
         assert [each.refresh().dispatched_at for each in made] == [None] * 1_010
         haul.spawn_many(calls(2))
-        assert client.llen(QUEUE) == 1_002, "the next batch has nothing of the broken one"
+        assert client.llen(QUEUE) == gone_out + 2, "the next batch has nothing of the broken one"
         close(haul)
 
 

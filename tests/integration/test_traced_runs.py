@@ -1,5 +1,6 @@
 """Runs that Celery's own tracer drives here, at moments that no real node can be brought to: its node is a real one."""
 
+import inspect
 import logging
 import signal
 import time
@@ -25,6 +26,7 @@ from lifecycle.trees.spawn import Parent
 from tests.integration.conftest import NoBroker
 
 DOWN = "node shut down"
+MAY_BE_SILENT = "emit_retry" in inspect.signature(Request.cancel).parameters  # not in Celery 5.5
 
 
 class Shore:
@@ -283,10 +285,12 @@ def test_a_request_that_is_cancelled_for_the_broker_does_not_make_the_node_leave
     sent = []
     monkeypatch.setattr(Request, "send_event", lambda *_: None)
     pool = SimpleNamespace(terminate_job=lambda *which: sent.append(which))
-    request_of.cancel(pool, emit_retry=False)
+    request_of.cancel(pool, **({"emit_retry": False} if MAY_BE_SILENT else {}))
     assert sent == [(999_999, signal.SIGTERM)]
     assert not shore.node.page.leaving
-    assert shore.app.AsyncResult("worker-1").state == "PENDING", "told as Celery was told to"
+    assert shore.app.AsyncResult("worker-1").state == ("PENDING" if MAY_BE_SILENT else "RETRY"), (
+        "told as Celery was told to"
+    )
 
 
 def test_a_request_that_is_cancelled_by_a_shutdown_is_left_to_the_supervisor(shore, request_of):
