@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 PATIENCE = 10.0  # seconds a fork waits for other threads' transactions
+TURN = 0.2  # seconds for which a fork holds others up, and for which it lets them go on, while it waits
 TICK = 0.001  # seconds between two looks while one waits for the other
 _one_fork = threading.RLock()
 _forking: int | None = None  # the thread that forks
@@ -96,14 +97,24 @@ def _wait_for_libraries() -> None:
         time.sleep(TICK)
 
 
+def _is_quiet() -> bool:
+    """Hold others up for a turn; True if none is in a transaction any more."""
+    global _forking  # noqa: PLW0603 - see above
+    _forking = threading.get_ident()
+    end = time.monotonic() + TURN
+    while (others := _others()) and time.monotonic() < end:
+        time.sleep(TICK)
+    return not others
+
+
 def _before() -> None:
-    global _forking  # noqa: PLW0603 - one fork at a time
+    global _forking  # noqa: PLW0603 - see above
     _one_fork.acquire()
     _wait_for_libraries()
-    _forking = threading.get_ident()
     patient_until = time.monotonic() + PATIENCE
-    while _others() and time.monotonic() < patient_until:
-        time.sleep(TICK)
+    while not _is_quiet() and time.monotonic() < patient_until:
+        _forking = None  # one long transaction must not hold up all others: a lease has to be renewed
+        time.sleep(TURN)
     if not _open:
         for database in list(_all):
             database.dispose()

@@ -87,6 +87,18 @@ def test_an_interrupted_block_is_left_wherever_the_signal_came():
     assert not thread.is_alive()
 
 
+def test_a_fork_that_waits_for_one_transaction_lets_others_begin(opened):
+    fork = threading.Thread(target=in_child, args=[lambda: True])
+    fork.start()
+    while forks._waiting is None:
+        time.sleep(forks.TICK)
+    for _ in range(3):
+        enter_and_leave()
+    assert forks._waiting == fork.ident, "it waits still"
+    opened.set()
+    fork.join()
+
+
 def test_an_inner_block_does_not_wait_for_the_fork_that_waits_for_the_outer_one():
     there, stopwatch = threading.Event(), time.monotonic()
 
