@@ -47,6 +47,11 @@ class Stopper:
         self._leaving_since = self._leaving_since or time.monotonic()
         self._at_once = self._at_once or at_once
 
+    @property
+    def killed(self) -> set[Key]:
+        """The executions that we killed, and that are not forgotten yet."""
+        return set(self._killed)
+
     def was_killed(self, key: Key) -> bool:
         """True if we killed this execution."""
         return key in self._killed

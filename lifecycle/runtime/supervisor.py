@@ -21,7 +21,7 @@ from lifecycle.runtime.pool import Pool
 from lifecycle.runtime.revoke import Revoke, Revokes
 from lifecycle.runtime.stopper import Key, Stopper, is_run, key_of
 from lifecycle.settings import Settings
-from lifecycle.store import nodes
+from lifecycle.store import nodes, runs
 from lifecycle.store.engine import Database
 from lifecycle.store.nodes import Held
 from lifecycle.store.runs import Moved
@@ -157,6 +157,7 @@ class Supervisor:
             rows = nodes.held(connection, self._page.node, said)
         after = pool.runs()
         changed = self._end_lost(rows, after)
+        self._tell_for_killed(rows)
         ended = {moved.id for moved in changed}
         self._stopper.work(pool, [row for row in rows if row.id not in ended], before, after)
         return self._pass() or bool(changed)
@@ -211,6 +212,13 @@ class Supervisor:
             self._overran.pop(key, None)
             self._stopper.forget(key)
         return changed
+
+    def _tell_for_killed(self, rows: list[Held]) -> None:
+        """Executions that had ended their rows as they were killed told nobody."""
+        for key in self._stopper.killed - {key_of(row) for row in self._mine(rows)}:
+            self._stopper.forget(key)
+            with self._database.read() as connection:
+                self._tell([runs.look(connection, key[1])])
 
     def _pass(self) -> bool:
         """What every node does each second for all: take over from dead nodes, settle, recover, end what expired."""

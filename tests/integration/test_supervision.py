@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from lifecycle.domain import ending
 from lifecycle.domain.status import Status
 from lifecycle.errors import StoreUnreachable
 from lifecycle.runtime import dispatcher as dispatchers
@@ -27,7 +28,7 @@ from lifecycle.settings import Settings
 from lifecycle.store import containers, forks, nodes, runs, schema, tables
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
-from lifecycle.trees import spawn, stop
+from lifecycle.trees import end, spawn, stop
 from tests.integration.test_forks import in_child
 
 SETTINGS = Settings(heartbeat=0.05, lease=1.0, supervise_every=0.2, kill_after=0.2, signal_every=0.05)
@@ -150,6 +151,27 @@ def test_a_node_that_could_not_look_for_long_kills_before_it_gives_up(database, 
         eventually(lambda: sleeper.poll() is not None)
         eventually(lambda: get(database, "worker-1").status == "STOPPED")
     assert not [line for line in caplog.messages if "not stopped" in line]
+
+
+def test_a_process_that_was_killed_as_it_left_has_told_nobody_so_its_node_does(database, page, sleeper):
+    """Between the ending of its row and Celery's result."""
+    container = claimed(database, "worker-1", sleeper.pid)
+    said(page, sleeper.pid, "worker-1", container.epoch)
+    stop.mark(database, stop.Request(container_id="worker-1", by="test", reason=None, grace=0.0))
+    broker, pool = Broker(), prefork(page, sleeper.pid)
+    broker.answers.set()
+    kill = pool.kill
+
+    def end_and_be_killed(*whom):
+        end.end(database, "worker-1", container.epoch, ending.stopped())
+        return kill(*whom)
+
+    pool.kill, pool.signal = end_and_be_killed, lambda *_: None
+    dispatcher = Dispatcher(database, page, broker, SETTINGS)
+    supervisor = Supervisor(database, page, SETTINGS, lambda: pool, dispatcher=dispatcher, may_reap=lambda: True)
+    with working(dispatcher), working(supervisor):
+        eventually(lambda: broker.told == ["worker-1"])
+        eventually(lambda: not supervisor._stopper.killed)
 
 
 def test_a_node_gives_up_what_it_has_tried_to_end_for_long(database, page, sleeper):
