@@ -14,6 +14,8 @@ from chaos.plan import LEASE, NODES, make
 from chaos.servers import BROKERS, Database, send
 from job.servers import Valkey
 from lifecycle.domain.status import LIVE
+from lifecycle.store import schema
+from lifecycle.store.engine import Database as Store
 
 SETTINGS = {
     "heartbeat": 0.5,
@@ -45,18 +47,26 @@ def play(folder, seed, minutes, broker_name):
         database = stack.enter_context(Database())
         broker = stack.enter_context(BROKERS[broker_name]())
         results = broker if isinstance(broker, Valkey) else stack.enter_context(Valkey())
-        environment(folder, database, broker, results)
+        environment(folder, migrated(database), broker, results)
         run = {"seed": seed, "minutes": minutes, "broker": broker_name, "settings": SETTINGS}
         play = Play(folder, diary, run, database, broker)
         stack.callback(play.close)
         play.go()
 
 
-def environment(folder, database, broker, results):
+def migrated(server):
+    """The URL of a fresh database. With a short lease PostgreSQL would end a slow migration's transaction."""
+    database = Store(server.create_database("chaos"))
+    schema.migrate(database)
+    database.dispose()
+    return database.url.render_as_string(hide_password=False)
+
+
+def environment(folder, url, broker, results):
     """For us and for whatever we start."""
     os.environ |= {f"LIFECYCLE_{name.upper()}": str(value) for name, value in SETTINGS.items()}
     os.environ |= {
-        "LIFECYCLE_DATABASE_URL": database.create_database("chaos"),
+        "LIFECYCLE_DATABASE_URL": url,
         "CHAOS_BROKER": broker.url,
         "CHAOS_RESULTS": results.url,
         "CHAOS_MARKS": str((folder / "marks").resolve()),
@@ -78,7 +88,6 @@ class Play:
 
     def go(self):
         """From the first node to the last row."""
-        self._lifecycle.migrate()
         self._diary.start()
         self._tend()
         self._wait("nodes ready", lambda: all(node.is_ready for node in self._fleet.nodes))
