@@ -50,9 +50,9 @@ class RabbitMQ(Server):
     ready_within = 120.0  # on a loaded machine; alone it takes four
     stops_within = 30.0
 
-    def __init__(self, hosts: int = HOSTS) -> None:
+    def __init__(self, hosts: int = HOSTS, **advanced: int) -> None:
         super().__init__()
-        self._hosts = hosts
+        self._hosts, self._advanced = hosts, advanced
 
     @property
     def url(self) -> str:
@@ -72,6 +72,8 @@ class RabbitMQ(Server):
             raise ServerMissing("No RabbitMQ here: apt-get install rabbitmq-server")
         self._write(".erlang.cookie", self.password, mode=0o400)
         self._write("plugins", "[].")
+        settings = ", ".join(f"{{{name}, {value}}}" for name, value in self._advanced.items())
+        self._write("advanced.config", f"[{{rabbit, [{settings}]}}].")
         self._write("definitions.json", json.dumps(definitions(self.user, self.password, self._hosts)))
 
     def _command(self) -> list[str]:
@@ -82,6 +84,7 @@ class RabbitMQ(Server):
         home = str(self.home)
         return {
             "HOME": home,
+            "ERL_CRASH_DUMP_SECONDS": "0",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(free_port()),
             "RABBITMQ_CONF_ENV_FILE": os.devnull,

@@ -28,7 +28,8 @@ LOST = ["PENDING", "RUNNING", "INTERRUPTED", "PENDING", "RUNNING"]
 @pytest.fixture(scope="module")
 def world(new_world):
     """Two nodes that nothing happens to; each test starts the one that it ill-treats."""
-    world = new_world(heartbeat=HEARTBEAT, lease=LEASE, grace=5, log_flush=0.3, restart_backoff="0.1,0.2,0.3")
+    pace = {"heartbeat": HEARTBEAT, "lease": LEASE, "restart_backoff": "0.1,0.2,0.3"}
+    world = new_world(grace=5, log_flush=0.3, redispatch=5, **pace)  # RabbitMQ sends to paused nodes too
     world.keeper = world.start("keeper", queues="keeper", slots=10)
     world.start("second", queues="second", slots=2)
     yield world

@@ -6,13 +6,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import redis
 import sqlalchemy as sa
 
-from job.servers import Valkey
 from lifecycle.store.clock import later, now
 from tests.acceptance.scene import Scene
 from tests.acceptance.world import PATIENCE, eventually
+from tests.servers import RabbitMQ, forget, main_process
 
 pytestmark = pytest.mark.acceptance
 REDISPATCH = 2.0  # seconds; a real node waits a minute: all is thirty times faster here
@@ -22,15 +21,9 @@ AT_ONCE = 2.0  # seconds: no wait for any retry of Celery's, on a loaded machine
 
 
 @pytest.fixture
-def broker():
-    with Valkey() as broker:
-        yield broker
-
-
-@pytest.fixture
-def scene(new_world, broker):
+def scene(new_world, own_broker):
     """One slot, so that a busy body keeps all others waiting."""
-    world = new_world(broker=broker.url, heartbeat=1, lease=10, grace=5, redispatch=REDISPATCH)
+    world = new_world(broker=own_broker.url, heartbeat=1, lease=10, grace=5, redispatch=REDISPATCH)
     world.start(slots=1)
     made = Scene(world)
     yield made
@@ -66,11 +59,11 @@ def all_ran_once(scene, ids):
 
 
 @pytest.mark.parametrize("messages", ["kept", "lost"])
-def test_what_was_sent_before_and_spawned_meanwhile_runs_once(scene, broker, tmp_path, messages):
+def test_what_was_sent_before_and_spawned_meanwhile_runs_once(scene, own_broker, tmp_path, messages):
     gate = tmp_path / "gate"
     scene.run(scene.plan("busy", until=str(gate)))
     sent = [scene.start(scene.plan(f"sent-{n}", kind="ANSWER", value=n)).id for n in range(10)]
-    broker.stop() if messages == "kept" else broker.process.kill()
+    own_broker.stop() if messages == "kept" else forget(own_broker)
     spawned = [spawn_at_once(scene, scene.plan(f"spawned-{n}", kind="ANSWER", value=n)) for n in range(5)]
     task = scene.lifecycle.types()["ANSWER"]
     many = [each.id for each in task.spawn_many([((n,), {}) for n in range(30)])]
@@ -79,10 +72,12 @@ def test_what_was_sent_before_and_spawned_meanwhile_runs_once(scene, broker, tmp
     row = scene.ended("busy")
     assert (row.status, row.epoch) == ("COMPLETED", 1), "it was over without a broker"
     lasts(scene, OUTAGE)
-    assert {scene.lifecycle.get(each).status for each in [*sent, *spawned, *many]} == {"PENDING"}
-    broker.start()
+    waiting = [each for each in sent if scene.lifecycle.get(each).status == "PENDING"]
+    assert len(sent) - len(waiting) <= isinstance(own_broker, RabbitMQ), "one may have been fetched by the busy node"
+    assert {scene.lifecycle.get(each).status for each in [*spawned, *many]} == {"PENDING"}
+    own_broker.start()
     all_ran_once(scene, [*sent, *spawned, *many])
-    assert {scene.lifecycle.get(each).dispatch_count for each in sent} == {0 if messages == "kept" else 1}
+    assert {scene.lifecycle.get(each).dispatch_count for each in waiting} == {0 if messages == "kept" else 1}
 
 
 @pytest.fixture
@@ -98,14 +93,14 @@ def pool():
         yield pool
 
 
-def test_a_broker_that_hangs_loses_nothing(hasty, scene, broker, pool, tmp_path):
+@pytest.mark.only_on("valkey", "redis")
+def test_a_broker_that_hangs_loses_nothing(hasty, scene, own_broker, pool, tmp_path):
     """Its port is open, and it answers nobody."""
     scene.allows_strays = True  # what is over and waits for the results' store is taken out of its slot
     gate = tmp_path / "gate"
     scene.run(scene.plan("busy", until=str(gate)))
     sent = [scene.start(scene.plan(f"sent-{n}", kind="ANSWER", value=n)).id for n in range(5)]
-    with redis.from_url(broker.url) as client:
-        pid = client.info()["process_id"]
+    pid = main_process(own_broker)
     os.kill(pid, signal.SIGSTOP)
     try:
         spawning = pool.submit(scene.start, scene.plan("spawned", kind="ANSWER", value=1))
