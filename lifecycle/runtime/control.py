@@ -4,6 +4,7 @@ At the sender, so that it holds with no node up; and on each node, for those who
 """
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -13,15 +14,18 @@ from celery.worker import control
 from celery.worker.control import control_command
 from kombu.utils.functional import maybe_list
 
-from lifecycle.errors import LifecycleError
+from lifecycle.runtime.execution import current_execution
+from lifecycle.runtime.native import within
 from lifecycle.runtime.revoke import read_revoke
-from lifecycle.store import containers
+from lifecycle.runtime.revokes import is_here
 from lifecycle.trees.doorbell import tell
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
+    from lifecycle.runtime.node import Node
 
 log = logging.getLogger("lifecycle.control")
+PATIENCE = 2.0  # seconds that a sender waits for the database to say whether it knows what is revoked
 OWN = "lifecycle.runtime.control:ContainerControl"
 
 
@@ -44,12 +48,15 @@ def install(app: Celery) -> None:
 
 
 def _stop_at_sender(lifecycle: "Lifecycle", command: str, told: dict[str, Any]) -> None:
+    """What is no container costs a look, which never fails nor hangs for our sake: a database may."""
     revoke = read_revoke(command, told, by=lifecycle.who)
     if revoke is None:
         return
     try:
-        tell(lifecycle.doorbell, revoke.stop(lifecycle.database))
-    except LifecycleError as error:
+        if current_execution() is None:  # which has a stop signal to meet, and no other thread can
+            within(PATIENCE, partial(revoke.names, lifecycle.database))
+        revoke.stop(lifecycle.database, partial(tell, lifecycle.doorbell))
+    except Exception as error:  # noqa: BLE001 - the nodes hear of it too
         log.warning("revoke left to the nodes reason=%s error=%s", revoke.reason, error)
 
 
@@ -79,30 +86,24 @@ def revoke_by_stamped_headers(
 def _revoke(state: Any, command: str, told: dict[str, Any], **kwargs: Any) -> Any:
     """What is no container is Celery's: it keeps a revoked id for hours, and says REVOKED while a process runs."""
     ids = [str(each) for each in maybe_list(told["task_id"]) or ()]
-    ours = _hear(state.app, command, told) and _containers(state, ids)
-    theirs = [each for each in ids if each not in ours] if ours else ids
-    said = f"containers {', '.join(sorted(ours))} are being stopped" if ours else ""
+    node = _hear(state.app, command, told)
+    ours = _containers(node, ids) if node is not None else set()
+    theirs = [each for each in ids if each not in ours]
     if ours and not theirs:
-        return control.ok(said)
+        return control.ok(f"containers {', '.join(sorted(ours))} are being stopped")
     return control.revoke(state, theirs, terminate=told["terminate"], signal=told["signal"], **kwargs)
 
 
-def _hear(app: Celery, command: str, told: dict[str, Any]) -> bool:
-    """Let this node's supervisor see to the trees; False on a worker that is no node."""
-    lifecycle: Lifecycle | None = getattr(app, "lifecycle", None)
+def _hear(app: Celery, command: str, told: dict[str, Any]) -> "Node | None":
+    """Let this node's supervisor see to the trees; None on a worker that is no node."""
+    node: Node | None = getattr(getattr(app, "lifecycle", None), "node", None)
     heard = read_revoke(command, told)
-    if lifecycle is None or lifecycle.node is None or heard is None:
-        return False
-    lifecycle.node.hear(heard)
-    return True
+    if node is not None and heard is not None:
+        node.hear(heard)
+    return node
 
 
-def _containers(state: Any, ids: list[str]) -> set[str]:
-    """Those that are containers; with the database away, those whose message is here."""
-    try:
-        with state.app.lifecycle.database.read() as connection:
-            return set(containers.known(connection, ids))
-    except LifecycleError as error:
-        log.warning("revoked ids not looked up error=%s", error)
-    known = control.worker_state.requests
-    return {each for each in ids if hasattr(getattr(known.get(each), "task", None), "lifecycle")}
+def _containers(node: "Node", ids: list[str]) -> set[str]:
+    """Those that are containers, or whose message is here and whose row is not; the database may be away."""
+    here = {each for each in ids if is_here(each)}
+    return here | node.revokes.known([each for each in ids if each.isprintable()])

@@ -41,6 +41,26 @@ def start_thread(work: Callable[[], None], name: str) -> Callable[[float], objec
     return lambda seconds: _wait(over, seconds)
 
 
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """Make a call that may hang, in a thread of its own; raises what it raises, and TimeoutError."""
+    came: list[tuple[Any, Exception | None]] = []
+
+    def make() -> None:
+        try:
+            came.append((call(), None))
+        except Exception as error:  # noqa: BLE001 - raised where the call was wanted
+            came.append((None, error))
+
+    start_thread(make, "lifecycle-call")(seconds)
+    if not came:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    value, error = came[0]
+    if error is not None:
+        raise error
+    made: T = value
+    return made
+
+
 def in_main_thread(call: Callable[[], T]) -> T:
     """Make a call in the main thread of a process on gevent, whose greenlets go on meanwhile; raises what it raises.
 

@@ -54,6 +54,7 @@ class Node:
             dispatcher=self._dispatcher,
             may_reap=self._lease.may_reap,
         )
+        self.revokes = self._supervisor.revokes
         work = work_of(lifecycle)
         prune = {"prune": work.pop("prune")}  # it may take hours, and nothing else is to wait for it
         self._passes = [Passes(lifecycle.database, self.page, lifecycle.settings, some) for some in (work, prune)]

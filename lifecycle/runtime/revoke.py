@@ -1,7 +1,5 @@
 """A revoke of Celery's, whoever sent it: of a container it is a stop of its tree (design, section 6)."""
 
-import logging
-from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,13 +9,10 @@ from typing import Any
 from celery.platforms import signals
 from kombu.utils.functional import maybe_list
 
-from lifecycle.errors import StoreBusy
 from lifecycle.store import containers
 from lifecycle.store.engine import Database
-from lifecycle.store.runs import Moved
-from lifecycle.trees.revoke import revoke
+from lifecycle.trees.revoke import Request, Tell, revoke
 
-log = logging.getLogger("lifecycle.revoke")
 BY = "Celery revoke"
 COMMANDS = ("revoke", "terminate", "revoke_by_stamped_headers")
 
@@ -31,40 +26,24 @@ class Revoke:
     reason: str
     grace: float | None = None
 
-    def stop(self, database: Database) -> list[Moved]:
-        """Mark the trees of the containers it names; what that ended at once. Raises StoreUnreachable, StoreBusy."""
-        ids = list(self.ids)
-        if self.stamps:
-            with database.read() as connection:
+    def stop(self, database: Database, tell: Tell, *, patience: float | None = None) -> list[str]:
+        """Stop the trees of the containers it names, as `trees.revoke`; its ids that are no containers."""
+        ids = self.names(database)
+        if ids:
+            revoke(database, Request(ids=ids, by=BY, reason=self.reason, grace=self.grace), tell, patience=patience)
+        return [each for each in self.ids if each not in ids]
+
+    def names(self, database: Database) -> list[str]:
+        """Ids of the containers it names; raises StoreUnreachable."""
+        with database.read() as connection:
+            ids = containers.known(connection, self.ids)
+            if self.stamps:
                 ids += [each for each, message in containers.stamped(connection) if self._has_stamp(message)]
-        return revoke(database, ids, by=BY, reason=self.reason, grace=self.grace)
+        return ids
 
     def _has_stamp(self, message: Mapping[str, Any]) -> bool:
         there = stamps_of(message.get("options", {}))
         return any(values & there.get(name, frozenset()) for name, values in self.stamps.items())
-
-
-class Revokes:
-    """What a node has heard of revokes: its main loop hears them, its supervisor stops the trees."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._heard: deque[Revoke] = deque()
-
-    def hear(self, revoke: Revoke) -> None:
-        """Note it; waits for nothing."""
-        self._heard.append(revoke)
-
-    def work(self) -> list[Moved]:
-        """Stop the trees; what ended at once. What the database does not take now is kept for the next look."""
-        changed: list[Moved] = []
-        try:
-            while self._heard:
-                changed += self._heard[0].stop(self._database)
-                self._heard.popleft()
-        except StoreBusy as error:
-            log.info("revoked, to be stopped at the next look reason=%s error=%s", self._heard[0].reason, error)
-        return changed
 
 
 def read_revoke(command: str, arguments: Mapping[str, Any], by: str = "") -> Revoke | None:
@@ -76,7 +55,7 @@ def read_revoke(command: str, arguments: Mapping[str, Any], by: str = "") -> Rev
     reason, grace = " ".join(word for word in words if word), 0.0 if _kills(signal) else None
     if command == "revoke_by_stamped_headers":
         return Revoke(stamps=_wanted(arguments.get("headers") or {}), reason=reason, grace=grace)
-    ids = tuple(map(str, maybe_list(arguments.get("task_id")) or ()))
+    ids = tuple(each for each in map(str, maybe_list(arguments.get("task_id")) or ()) if each.isprintable())
     return Revoke(ids=ids, reason=reason, grace=grace)
 
 

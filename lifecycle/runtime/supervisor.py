@@ -7,7 +7,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from lifecycle.domain.policy import INTERRUPTED_PROCESS_LOST
@@ -18,7 +18,8 @@ from lifecycle.runtime.native import start_thread
 from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page, Run
 from lifecycle.runtime.pool import Pool
-from lifecycle.runtime.revoke import Revoke, Revokes
+from lifecycle.runtime.revoke import Revoke
+from lifecycle.runtime.revokes import Revokes
 from lifecycle.runtime.stopper import Key, Stopper, is_run, key_of
 from lifecycle.settings import Settings
 from lifecycle.store import nodes, runs
@@ -54,7 +55,7 @@ class Supervisor:
     ) -> None:
         self._database, self._page, self._settings = database, page, settings
         self._find_pool, self._dispatcher, self._may_reap = pool, dispatcher, may_reap
-        self._revokes = Revokes(database)
+        self.revokes = Revokes(database)
         self._over = False
         self._listen, self._bell = os.pipe()
         os.set_blocking(self._bell, False)
@@ -78,6 +79,7 @@ class Supervisor:
         self.look_now()
         if self._join is not None:
             self._join(self._settings.supervise_every + 1)
+        self.revokes.work(self._tell)  # heard as the node left: nobody else may know of them
 
     def look_now(self) -> None:
         """Ring; from any thread, and from a pool child that inherited the pipe."""
@@ -97,7 +99,7 @@ class Supervisor:
 
     def hear(self, revoke: Revoke) -> None:
         """Stop the trees of what it names; from Celery's main loop, which waits for no database."""
-        self._revokes.hear(revoke)
+        self.revokes.hear(revoke)
         self.look_now()
 
     def kill_all(self) -> None:
@@ -149,7 +151,7 @@ class Supervisor:
         pool = self._find_pool()
         if pool is None:
             return False
-        self._tell(self._revokes.work())
+        self.revokes.work(self._tell)
         before = pool.runs()
         self._watch_deaths(before)
         said = [run.container_id for runs_of in before.values() for run in runs_of]
@@ -240,7 +242,7 @@ class Supervisor:
     def _mine(self, rows: list[Held]) -> list[Held]:
         return [row for row in rows if row.is_live and row.node == self._page.node]
 
-    def _tell(self, changed: list[Moved]) -> None:
+    def _tell(self, changed: Sequence[Moved]) -> None:
         if changed:
             self._dispatcher.tell(changed)
 

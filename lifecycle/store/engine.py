@@ -86,14 +86,15 @@ class Database:
         return self._reading
 
     @contextmanager
-    def begin(self, *, impatient: bool = False) -> Iterator[sa.Connection]:
+    def begin(self, *, impatient: bool = False, patience: float | None = None) -> Iterator[sa.Connection]:
         """A transaction that commits at the end of the block, or leaves nothing behind.
 
         impatient: wait for no lock longer than SQLite does for its one; who holds it may never commit.
+        patience: how many seconds that is on PostgreSQL, if less.
         """
         with self._around(), self._translated(), no_fork(), self.engine.begin() as connection:
             if impatient and self.dialect == "postgresql":
-                limit = f"{int(self._busy_timeout * 1000)}ms"
+                limit = f"{int((self._busy_timeout if patience is None else patience) * 1000)}ms"
                 connection.execute(sa.select(sa.func.set_config("lock_timeout", limit, True)))
             yield connection
 

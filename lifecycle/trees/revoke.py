@@ -1,7 +1,8 @@
 """Stopping trees that a revoke names: several nodes and its sender hear of the same one (design, section 6)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from lifecycle.domain.policy import STOPPED_BY_USER
 from lifecycle.store import marks, stops
@@ -11,25 +12,35 @@ from lifecycle.trees.end import settle
 
 log = logging.getLogger("lifecycle.revoke")
 BATCH = 1_000  # trees marked in one transaction
+Tell = Callable[[Sequence[Moved]], object]
 
 
-def revoke(database: Database, ids: Sequence[str], *, by: str, reason: str, grace: float | None = None) -> list[Moved]:
-    """Mark the trees of those that are live and were not asked before to stop as soon; what that ended at once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Which trees are to stop, who wants it and why; `grace` in seconds, None: each container's own."""
 
-    grace: seconds until the kill, instead of each container's own. Waits for no tree to end.
-    Raises StoreUnreachable, StoreBusy.
+    ids: Sequence[str]
+    by: str
+    reason: str
+    grace: float | None = None
+
+
+def revoke(database: Database, request: Request, tell: Tell, *, patience: float | None = None) -> None:
+    """Mark the trees of those that are live and were not asked before to stop as soon; waits for no tree to end.
+
+    tell: is handed what that ended at once, after each commit. patience: seconds to wait for a lock on PostgreSQL.
+    Raises StoreUnreachable, StoreBusy: then the same request once more does what is left.
     """
-    changed: list[Moved] = []
-    for first in range(0, len(ids), BATCH):
-        ended = _mark(database, ids[first : first + BATCH], by=by, reason=reason, grace=grace)
-        changed += ended
+    for first in range(0, len(request.ids), BATCH):
+        ended = _mark(database, request, request.ids[first : first + BATCH], patience)
+        tell(ended)
         for moved in {each.parent: each for each in ended if each.parent is not None}.values():
-            changed += settle(database, moved)
-    return changed
+            tell(settle(database, moved))
 
 
-def _mark(database: Database, ids: Sequence[str], *, by: str, reason: str, grace: float | None) -> list[Moved]:
-    with database.begin(impatient=True) as connection:
+def _mark(database: Database, request: Request, ids: Sequence[str], patience: float | None) -> list[Moved]:
+    by, reason, grace = request.by, request.reason, request.grace
+    with database.begin(impatient=True, patience=patience) as connection:
         found = marks.to_ask(connection, ids, grace=grace)
         if not found:
             return []

@@ -1,11 +1,17 @@
 """Revokes as nodes and their senders hear them: each a stop of the trees, once, whoever hears it too."""
 
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+from celery.worker import state
 
-from lifecycle.runtime.revoke import BY, Revoke, Revokes, read_revoke, stamps_of
+from lifecycle.runtime.revoke import BY, Revoke, read_revoke, stamps_of
+from lifecycle.runtime.revokes import Revokes
 from lifecycle.store import runs
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import stops
@@ -26,7 +32,9 @@ def deadline(grove, container_id):
 
 
 def hear(grove, *ids, grace=None):
-    return revoke.revoke(grove.database, ids, by=BY, reason="revoke by me", grace=grace)
+    told = []
+    revoke.revoke(grove.database, revoke.Request(ids=ids, by=BY, reason="revoke by me", grace=grace), told.extend)
+    return told
 
 
 def test_the_tree_is_stopped_by_celery_revoke_and_says_why(grove):
@@ -116,27 +124,97 @@ def test_stamped_headers_name_live_containers_alone(grove):
     grove.claim("over")
     grove.end("over")
     heard = read_revoke("revoke_by_stamped_headers", {"headers": {"fleet": ["F1"]}})
-    changed = heard.stop(grove.database)
+    changed = []
+    assert heard.stop(grove.database, changed.extend) == []
     assert {moved.id for moved in changed} == {"by-option", "by-header"}
     assert grove.status("other-value", "other-name", "no-stamp", "over") == ["PENDING"] * 3 + ["COMPLETED"]
 
 
 @pytest.mark.postgres
-def test_a_node_keeps_what_another_transaction_holds_for_its_next_look(postgres_grove, migrated_url):
-    grove = postgres_grove
-    grove.run("coord-123")
-    hasty = Database(migrated_url, busy_timeout=0.1)
-    revokes = Revokes(hasty)
-    revokes.hear(Revoke(ids=("coord-123",), reason="revoke"))
+def test_a_node_keeps_what_another_transaction_holds_and_goes_on(postgres_grove):
+    grove, told = postgres_grove, []
+    for name in ("coord-123", "coord-124"):
+        grove.run(name)
+    revokes = Revokes(grove.database)
+    for name in ("coord-123", "coord-124"):
+        revokes.hear(Revoke(ids=(name,), reason=f"revoke of {name}"))
     with grove.database.begin() as connection:
         runs.lock(connection, "coord-123")
-        assert revokes.work() == []
-    assert grove.status("coord-123") == "RUNNING"
-    revokes.work()
+        revokes.work(told.extend)
+        assert grove.status("coord-123", "coord-124") == ["RUNNING", "STOPPING"]
+    revokes.work(told.extend)
     assert grove.status("coord-123") == "STOPPING"
-    revokes.work()
+    revokes.work(told.extend)
+    assert len(stop_rows(grove)) == 2
+
+
+def test_a_node_keeps_what_it_heard_while_the_database_was_away(grove, tmp_path):
+    away = Revokes(Database(f"sqlite:///{tmp_path}/no/such/folder.db"))
+    for name in ("coord-123", "coord-124"):
+        away.hear(Revoke(ids=(name,), reason="revoke"))
+    away.work(list)
+    away._database = grove.database
+    for name in ("coord-123", "coord-124"):
+        grove.run(name)
+    away.work(list)
+    assert grove.status("coord-123", "coord-124") == ["STOPPING", "STOPPING"]
     assert len(stop_rows(grove)) == 1
-    hasty.dispose()
+
+
+def test_a_revoke_that_cannot_be_read_holds_up_no_other(grove):
+    grove.run("coord-123")
+    revokes = Revokes(grove.database)
+    revokes.hear(Revoke(ids=(object(),), reason="odd"))
+    revokes.hear(Revoke(ids=("coord-123",), reason="revoke"))
+    revokes.work(list)
+    assert grove.status("coord-123") == "STOPPING"
+    revokes.work(list)
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "a\udc80"])
+def test_an_id_that_no_database_takes_is_nobodys(grove, odd):
+    heard = read_revoke("revoke", {"task_id": [odd, "coord-123"]})
+    assert heard.ids == ("coord-123",)
+    assert heard.stop(grove.database, list) == ["coord-123"]
+
+
+def test_a_message_that_is_being_recorded_is_looked_at_again(grove, monkeypatch):
+    class Request:
+        task = SimpleNamespace(lifecycle=object())
+
+    here = Request()
+    monkeypatch.setitem(state.requests, "worker-1", here)
+    revokes = Revokes(grove.database)
+    revokes.hear(Revoke(ids=("worker-1", "no-container"), reason="revoke"))
+    revokes.work(list)
+    grove.run("worker-1")
+    revokes.work(list)
+    assert grove.status("worker-1") == "STOPPING"
+    assert [row.marked for row in stop_rows(grove)] == [1]
+
+
+def test_what_is_no_container_takes_no_lock(grove):
+    revokes = Revokes(grove.database)
+    revokes.hear(Revoke(ids=tuple(f"plain-{n}" for n in range(2_500)), reason="revoke"))
+    statements = []
+    listen = partial(sa.event.listen, grove.database.engine, "before_cursor_execute")
+    listen(lambda _c, _u, statement, *_: statements.append(statement))
+    revokes.work(list)
+    assert len(statements) == 3
+    assert not [each for each in statements if "FOR NO KEY UPDATE" in each or not each.startswith("SELECT")]
+
+
+def test_the_main_loop_waits_for_no_database(grove):
+    """Its server has accepted, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none")
+        revokes = Revokes(database)
+        began = time.monotonic()
+        assert [revokes.known(["worker-1"]) for _ in range(100)] == [set()] * 100
+        assert time.monotonic() - began < 4  # one of them would be the five seconds of a connect
+    assert Revokes(grove.database).known(["worker-1"]) == set()
+    grove.run("worker-1")
+    assert Revokes(grove.database).known(["worker-1", "plain"]) == {"worker-1"}
 
 
 @pytest.mark.postgres
