@@ -138,6 +138,7 @@ def definitions(user: str, password: str, hosts: int) -> dict[str, list[dict[str
 def forget(server: Server) -> None:
     """Kill it, at once; when it starts again it knows no message any more."""
     server.process.kill()
+    (server.home / "dump.rdb").unlink(missing_ok=True)
     if isinstance(server, RabbitMQ):
         shutil.rmtree(server.data, ignore_errors=True)
 
