@@ -1,10 +1,11 @@
 """Ways to a container that pass its task by: `app.send_task` by its name, and Celery's own map and starmap."""
 
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+from celery import Celery
 from celery.app.task import Task
 from celery.canvas import signature as as_signature
 from celery.canvas import task_name_from
@@ -26,20 +27,27 @@ def install(lifecycle: "Lifecycle") -> None:
     for name, apply in (("map", _apply), ("starmap", _apply_star)):
         options = {"base": ContainerTask, "container_type": f"CELERY_{name.upper()}", "shared": False}
         app.task(name=PREFIX + name, **options)(_body(app, apply))
-    app.on_after_finalize.connect(_lead_maps, weak=False)
+    if app.finalized:
+        _lead_maps(app)
+    else:
+        app.on_after_finalize.connect(_lead_maps, weak=False)
 
 
 def _by_name(app: Any) -> Callable[..., Any]:
-    """Celery's `send_task` would leave a container to be recorded by whoever takes its message."""
-    send_task = app.send_task
-    order = signature(send_task)
+    """Celery's `send_task` would leave a container to be recorded by whoever takes its message.
 
-    @wraps(send_task)
+    The class's own is looked up at each call: who traces calls may replace it later.
+    """
+    given_before = vars(app).get("send_task")
+    order = signature(partial(Celery.send_task, app))  # a subclass may name none
+
+    @wraps(app.send_task)
     def send(name: str, *args: Any, **options: Any) -> Any:
         # Without finalizing the app; a publisher that has the task at hand gives it.
         task = None if options.get("task_type") else app._tasks.get(name)  # noqa: SLF001
         if not isinstance(task, ContainerTask) or app.conf.task_always_eager:
-            return send_task(name, *args, **options)
+            pass_on = given_before or partial(type(app).send_task, app)
+            return pass_on(name, *args, **options)
         given = order.bind(name, *args, **options).arguments
         given |= given.pop("options", {})
         del given["name"]
@@ -57,12 +65,20 @@ def _lead_maps(sender: Any, **_: Any) -> None:
 
 def _chosen(app: Any, plain: Task, ours: ContainerTask) -> Callable[..., Any]:
     def apply_async(args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        mapped = app.tasks.get(task_name_from((kwargs or {}).get("task")))
+        name = _name_of((kwargs or {}).get("task"))
+        if "route_name" in options:
+            options["route_name"] = _name_of(options["route_name"])
+        mapped = app.tasks.get(name)
         if isinstance(mapped, ContainerTask):
             return ours.apply_async(args, kwargs, **options)
         return type(plain).apply_async(plain, args, kwargs, **options)
 
     return apply_async
+
+
+def _name_of(mapped: Any) -> Any:
+    """Of a task or a signature; one that came in a message is a plain dict, and Celery takes that for the name."""
+    return mapped.get("task") if isinstance(mapped, Mapping) else task_name_from(mapped)
 
 
 def _body(app: Any, apply: Callable[[Task, Any], Any]) -> Callable[..., list[Any]]:
