@@ -123,7 +123,7 @@ class Execution:
 
     def meet_limit(self) -> None:
         """Raise Celery's soft time limit once, where a stop would be raised; the clean-up after a stop has its kill."""
-        if self._overtime and self._can_meet_a_stop and not self.raised:
+        if self._overtime and self._can_meet_a_stop and not self.raised and _handled() is None:
             self._overtime = False
             raise SoftTimeLimitExceeded
 

@@ -32,8 +32,8 @@ def give_back() -> None:
     """After a run, or a claim that was lost: plain tasks run here too."""
     global _is_early  # noqa: PLW0603 - of the one thread that has signals
     if threading.current_thread() is threading.main_thread():
-        _is_early = False
         _change_limit(_on_limit, soft_timeout_sighandler)
+        _is_early = False  # not before: a limit that came between would be the next container's
 
 
 def _change_limit(old: Any, new: Any) -> None:
