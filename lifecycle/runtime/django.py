@@ -60,8 +60,26 @@ def drop_open_transactions(container_id: str) -> None:
     db, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
     if db is None or conf is None or not conf.settings.configured:
         return
-    for connection in db.connections.all(initialized_only=True):
+    for connection in _made(db.connections):
         if connection.in_atomic_block:
             log.warning("transaction left open container=%s database=%s", container_id, connection.alias)
-            connection.close()
-            del db.connections[connection.alias]
+            _drop(db.connections, connection)
+
+
+def _made(connections: Any) -> Iterable[Any]:
+    """Connections of this thread; before Django 4.1 all of them, of which those never used are only objects."""
+    try:
+        made: Iterable[Any] = connections.all(initialized_only=True)
+    except TypeError:
+        made = connections.all()
+    return made
+
+
+def _drop(connections: Any, connection: Any) -> None:
+    """Whatever its driver says as it closes: how the run came out is known by now."""
+    try:
+        connection.close()
+    except Exception as error:  # noqa: BLE001 - Django's, its driver's: it is dropped all the same
+        log.warning("connection not closed database=%s error=%s", connection.alias, error)
+    finally:
+        del connections[connection.alias]
