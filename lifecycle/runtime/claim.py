@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from celery.app.task import Task
 from celery.exceptions import Ignore
 from kombu.utils.functional import retry_over_time
 
@@ -25,7 +26,7 @@ from lifecycle.runtime.refusal import refuse
 from lifecycle.runtime.seat import Seat
 from lifecycle.store import runs
 from lifecycle.trees.dispatch import put_back
-from lifecycle.trees.spawn import Birth, spawn
+from lifecycle.trees.spawn import Birth, Parent, spawn
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
@@ -70,18 +71,22 @@ def _claim(task: "ContainerTask") -> Execution:
 
 
 def _admit(task: "ContainerTask") -> None:
-    """Refuse messages of another database; give a message that nobody recorded its row."""
+    """Refuse messages of another database; give a message that nobody recorded its row.
+
+    A body of another app may have sent it through a mere client: its parent is in that database, the rest is ours.
+    """
     lifecycle, request = task.lifecycle, task.request
     said = header_in(request)
     try:
         ours = lifecycle.database.id
     except StoreUnreachable as error:
-        raise _unreached(request.id, error) from None
-    if said.get("database", ours) != ours:
+        raise (_unreached(request.id, error) if said.get("recorded") else _sent_again(task, error)) from None
+    is_ours = said.get("database", ours) == ours
+    if said.get("recorded") and not is_ours:
         log.error("message of another database not run container=%s database=%s", request.id, said["database"])
         raise Ignore(f"{request.id} belongs to another database")
     if not said.get("recorded"):
-        _record_arrival(task)
+        _record_arrival(task, parent_in(said) if is_ours else None)
 
 
 def _left_to_others(lifecycle: "Lifecycle", container_id: str) -> Ignore:
@@ -96,6 +101,21 @@ def _left_to_others(lifecycle: "Lifecycle", container_id: str) -> Ignore:
 
 def _unreached(container_id: str, error: StoreUnreachable) -> Ignore:
     log.warning("not claimed, the row stays due container=%s error=%s", container_id, error)
+    return Ignore(str(error))
+
+
+def _sent_again(task: "ContainerTask", error: StoreUnreachable) -> Ignore:
+    """Only its message knows of it: another one comes when the database may be there again."""
+    request, options = task.request, _options_of(task.request)
+    # The task's own defaults fill what is left out; what expires never is to stay so.
+    options = {name: value for name, value in options.items() if value is not None or name == "expires"}
+    options |= {"task_id": request.id, "countdown": task.lifecycle.settings.lease, "add_to_parent": False}
+    try:
+        Task.apply_async(task, request.args, request.kwargs, **options)
+        log.warning("not recorded, its message is sent again container=%s error=%s", request.id, error)
+    except Exception as failure:  # noqa: BLE001 - whatever the broker's client raises: no broker, no database
+        log.error("message lost container=%s error=%s broker=%s", request.id, error, failure)  # noqa: TRY400
+        refuse(task.app, request.id, options, str(error))
     return Ignore(str(error))
 
 
@@ -116,7 +136,7 @@ def patiently(lifecycle: "Lifecycle", write: Callable[[], T]) -> T:
     return written
 
 
-def _record_arrival(task: "ContainerTask") -> None:
+def _record_arrival(task: "ContainerTask", parent: Parent | None) -> None:
     """A message from elsewhere (by name, another language) gets its row now; a second delivery finds it there."""
     request, lifecycle = task.request, task.lifecycle
     options = _options_of(request)
@@ -124,7 +144,7 @@ def _record_arrival(task: "ContainerTask") -> None:
         id=request.id,
         container_type=task.type_name,
         by=request.origin or "message",
-        parent=parent_in(header_in(request)),
+        parent=parent,
         message=as_call(task.name, request.args, request.kwargs, options),
         queue=(request.delivery_info or {}).get("routing_key"),
         max_iterations=task.iterations,
@@ -136,6 +156,8 @@ def _record_arrival(task: "ContainerTask") -> None:
         patiently(lifecycle, lambda: spawn(lifecycle.database, birth))
     except ContainerExists:
         return
+    except StoreUnreachable as error:
+        raise _sent_again(task, error) from None
     except (LifecycleError, ContainerStopped) as error:
         log.warning("message not run container=%s why=%s", request.id, error)
         refuse(task.app, request.id, options, str(error))

@@ -68,7 +68,7 @@ def relaunch(lifecycle: "Lifecycle", container: Container) -> Container:
     task = lifecycle.types().get(container.container_type)
     if recorded is None or task is None:
         raise UnknownType(f"no task of this app can run {container.id} again: its type is {container.container_type}")
-    detach = container.detached and running_parent() is not None
+    detach = container.detached and running_parent(lifecycle) is not None
     wish = Wish(player_id=container.player_id, tags=container.tags, detach=detach, grace=container.grace)
     options = {name: value for name, value in call["options"].items() if name not in OF_THE_CANVAS | OF_THE_RUN}
     return launch(task, [Call(tuple(call["args"]), call["kwargs"], resources)], wish, options)[0]
@@ -84,7 +84,8 @@ def republish(task: "ContainerTask", args: Any, kwargs: Any, task_id: str, optio
 
 def _births(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: dict[str, Any]) -> list[Birth]:
     """What is to be recorded; what is to be published at once has no `wake_in`."""
-    lifecycle, parent, before = task.lifecycle, running_parent(), container_before()
+    lifecycle = task.lifecycle
+    parent, before = running_parent(lifecycle), container_before(lifecycle)
     if wish.parent_container_id is not None and (parent is None or parent.id != wish.parent_container_id):
         parent, before = Parent(id=wish.parent_container_id), None
     if before is not None:

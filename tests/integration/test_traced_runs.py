@@ -4,6 +4,8 @@ import inspect
 import logging
 import signal
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +15,7 @@ from celery.backends import cache
 from celery.worker.request import Request
 from kombu.message import Message
 
-from lifecycle import ContainerTask, Lifecycle
+from lifecycle import ContainerTask, Lifecycle, shield
 from lifecycle.errors import ContainerExists
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime.execution import STOP_SIGNAL, Execution
@@ -23,7 +25,7 @@ from lifecycle.runtime.request import ContainerRequest
 from lifecycle.store import nodes
 from lifecycle.store.engine import Database
 from lifecycle.trees.spawn import Parent
-from tests.integration.conftest import NoBroker
+from tests.integration.conftest import Grove, NoBroker, migrate
 
 DOWN = "node shut down"
 MAY_BE_SILENT = "emit_retry" in inspect.signature(Request.cancel).parameters  # not in Celery 5.5
@@ -265,6 +267,146 @@ def test_a_message_of_a_plain_task_that_a_cut_off_run_began_is_not_run(shore, ca
     assert shore.trace(late, recorded=False, parent=Parent(id="coord-123", epoch=first.epoch)).state == "REVOKED"
     assert "message not run container=late-1 why=invalid parent reference: the run of coord-123 that" in caplog.text
     assert grove.children("coord-123") == []
+
+
+@pytest.mark.parametrize("limit", [True, False], ids=["with its soft limit over", "in time"])
+def test_a_spawn_that_its_stop_refuses_ends_it_stopped(shore, limit):
+    """The row knows of the stop, and no signal has come yet."""
+
+    def body(task):
+        shore.grove.mark(task.request.id)
+        with shield():
+            if limit:
+                executions.current_execution().run_over()
+            shore.tasks["step"].spawn()
+
+    worker = shore._task("stopped", body).spawn()
+    shore.trace(worker)
+    assert (worker.refresh().status, worker.refresh().exit_message) == ("STOPPED", "Stopped by user")
+
+
+# Messages without a row
+
+
+def stranger(container_id="late-1"):
+    return SimpleNamespace(id=container_id, container_type="STEP")
+
+
+def waiting(shore):
+    """The one message in the queue: its headers."""
+    with shore.app.connection_for_read() as connection:
+        message = connection.default_channel.basic_get("celery", no_ack=True)
+    assert message is not None, "no message"
+    return message.headers
+
+
+@pytest.fixture
+def away(shore, tmp_path):
+    """A database that does not answer; `known` if it once has."""
+    there = shore.lifecycle.database
+    shore.lifecycle.settings = replace(shore.lifecycle.settings, heartbeat=0.1, lease=0.5)
+
+    def go(*, known):
+        shore.lifecycle.database = Database(f"sqlite:///{tmp_path}/missing/lifecycle.db")
+        shore.lifecycle.database._identity = there.id if known else None
+
+    yield go
+    shore.lifecycle.database = there
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["for longer than a lease", "since before the node's start"])
+def test_without_a_database_a_message_comes_again(shore, away, caplog, known):
+    there, parent = shore.lifecycle.database, shore.grove.run("coord-123")
+    shore.app.connection_for_write().default_channel.queue_purge("celery")
+    more = {"expires": None, "headers": {"by": "hand"}, "delivery_info": {"exchange": "", "routing_key": "celery"}}
+    said = {"recorded": False, "parent": Parent(id=parent.id, born_of=parent.epoch)}
+    first = {"lifecycle": header(shore.lifecycle, **said)}
+    away(known=known)
+    task = shore.tasks["step"]
+    request = {"id": "late-1", "retries": 2, "group": "group-1", **more, **first}
+    build_tracer(task.name, task, shore.app.loader, "host", app=shore.app)("late-1", (), {}, request)
+    assert shore.app.AsyncResult("late-1").state == "PENDING"
+    assert "not recorded, its message is sent again container=late-1 error=" in caplog.text
+    again = waiting(shore)
+    assert (again["id"], again["retries"], again["group"], again["by"]) == ("late-1", 2, "group-1", "hand")
+    assert datetime.fromisoformat(again["eta"]) > datetime.now(UTC) - timedelta(minutes=1)
+    shore.lifecycle.database = there
+    build_tracer(task.name, task, shore.app.loader, "host", app=shore.app)("late-1", (), {}, {**again})
+    row = shore.grove.get("late-1")
+    assert (row.status, row.parent_container_id) == ("COMPLETED", "coord-123")
+
+
+def test_without_a_database_and_a_broker_who_waits_learns_that_it_is_lost(shore, away, monkeypatch, caplog):
+    away(known=True)
+    monkeypatch.setattr(shore.app, "send_task", lambda *_, **__: 1 / 0)
+    assert shore.trace(stranger(), recorded=False).state == "REVOKED"
+    assert "message lost container=late-1 error=" in caplog.text
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_message_that_another_apps_body_sent_is_a_root_here(shore, caplog, recorded):
+    """Its header names a parent that this database does not have; one that is recorded there is not for us."""
+    said = {"database": "another", "recorded": recorded, "parent": ["coord-123", 1]}
+    late = stranger()
+    shore.trace(late, lifecycle=said)
+    assert [row.id for row in shore.lifecycle.find(limit=None)] == ([] if recorded else [late.id])
+    if recorded:
+        assert "message of another database not run" in caplog.text
+    else:
+        row = shore.grove.get(late.id)
+        assert (row.status, row.parent_container_id) == ("COMPLETED", None)
+
+
+@pytest.fixture
+def other_shore(tmp_path):
+    """Makes other apps in this process, by default with a database of their own."""
+    shores = []
+
+    def make(grove=None):
+        if grove is None:
+            migrate(url := f"sqlite:///{tmp_path}/other.db")
+            grove = Grove(Database(url))
+        shores.append(Shore(grove))
+        return shores[-1]
+
+    yield make
+    for other in shores:
+        other.lifecycle.database.dispose()
+        other.grove.database.dispose()
+
+
+@pytest.mark.parametrize("over", [True, False], ids=["after", "in"])
+def test_what_a_body_spawns_in_another_apps_database_is_a_root_there(shore, other_shore, over):
+    other = other_shore()
+    shore.enter(shore.grove.run("coord-123", player_id=7), over=over)
+    row = other.tasks["step"].spawn()
+    assert (row.parent_container_id, row.player_id) == (None, None)
+
+
+def test_what_a_body_spawns_in_another_app_of_its_database_is_its_child(sqlite_grove, other_shore):
+    shore = Shore(sqlite_grove)
+    other = other_shore(sqlite_grove)
+    shore.enter(sqlite_grove.run("coord-123", player_id=7), over=False)
+    try:
+        row = other.tasks["step"].spawn()
+    finally:
+        executions.leave()
+        shore.lifecycle.database.dispose()
+    assert (row.parent_container_id, row.player_id) == ("coord-123", 7)
+
+
+def test_what_a_plain_task_spawns_for_a_body_of_another_database_is_a_root(shore):
+    """A body of another app has sent it."""
+
+    def spawns():
+        return shore.tasks["step"].spawn().id
+
+    plain = shore.app.task(name="shore.plain", shared=False)(spawns)
+    said = {"lifecycle": {"database": "another", "recorded": False, "parent": ["coord-123", 1]}}
+    request = {"id": "plain-1", "delivery_info": {}, **said}
+    build_tracer(plain.name, plain, shore.app.loader, "host", app=shore.app)("plain-1", (), {}, request)
+    result = shore.app.AsyncResult("plain-1")
+    assert (result.state, shore.grove.get(result.result).parent_container_id) == ("SUCCESS", None)
 
 
 # A broker that is lost
