@@ -12,11 +12,13 @@ from lifecycle.store.tables import containers, startable
 c = containers.c
 MAX_WAIT = 3600.0  # seconds between two messages of one row, at most
 DOUBLINGS = 16
+AT_ONCE = sa.select(now()).scalar_subquery()
+"""The time, asked once: it is volatile, and PostgreSQL would ask it anew for each row, all through the index."""
 
 
 def take_due(connection: sa.Connection, limit: int) -> list[tuple[str, dict[str, Any]]]:
     """Ids and messages of rows whose time has come, now marked as dispatched; other dispatchers skip them."""
-    due = sa.select(c.id, c.message).where(startable(), c.dispatched_at.is_(None), c.wake_at <= now())
+    due = sa.select(c.id, c.message).where(startable(), c.dispatched_at.is_(None), c.wake_at <= AT_ONCE)
     return _take(connection, due.order_by(c.wake_at).limit(limit))
 
 
@@ -86,7 +88,7 @@ def _late() -> sa.ColumnElement[bool]:
 
 def _unclaimed_for(after: float) -> sa.ColumnElement[bool]:
     doubled = sa.case(*((c.dispatch_count <= n, min(after * 2**n, MAX_WAIT)) for n in range(DOUBLINGS)), else_=MAX_WAIT)
-    return sa.and_(startable(), c.dispatched_at < later(now(), -after), later(c.dispatched_at, doubled) < now())
+    return sa.and_(startable(), c.dispatched_at < later(AT_ONCE, -after), later(c.dispatched_at, doubled) < AT_ONCE)
 
 
 def _take(connection: sa.Connection, which: sa.Select[Any]) -> list[tuple[str, dict[str, Any]]]:

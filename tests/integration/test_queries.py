@@ -177,6 +177,19 @@ def test_a_pass_reads_only_what_lives_or_is_held(grove, name):
 
 
 @pytest.mark.parametrize(
+    ("call", "when"),
+    [
+        (lambda on: dispatches.take_due(on, 10), "wake_at"),
+        (lambda on: dispatches.waiting_queues(on, 60.0), "dispatched_at"),
+    ],
+)
+def test_what_is_not_due_yet_is_not_read(grove, call, when):
+    """An index is searched by the time, not read to its end: a hundred thousand may sleep."""
+    [plan, *_] = plans_of(grove.database, call)
+    assert re.search(rf"Index Cond: \(+{when} <|USING INDEX \w+ \({when}<\?\)", plan), plan
+
+
+@pytest.mark.parametrize(
     "sabotage",
     [
         "SELECT * FROM containers WHERE status = 'COMPLETED'",
