@@ -277,6 +277,9 @@ DOORS = {
     "plain tasks between": lambda: add.s(1, 1) | plain_add.s(1) | add.s(1),
     "a plain task that calls": lambda: plain_call.s(1, 2),
     "plain, then steps": lambda: slow_plain.s(0.5, 1) | add.s(1) | add.s(1),
+    "plain, then a chord": lambda: slow_plain.s(0.5, 1) | add.s(1) | chord([add.s(1) | add.s(1), add.s(2)], total.s()),
+    "plain, then a group": lambda: slow_plain.s(0.5, 1) | add.s(1) | group(add.s(1) | add.s(1), add.s(2)),
+    "a plain map in a chain": lambda: plain_add.si(1, 1) | plain_add.starmap([(1, 1), (2, 2)]),
     "a plain task that spawns late": lambda: plain_late.s(0.5),
     "a chord of plain tasks": lambda: chord([slow_plain.s(0.5, 2), plain_add.s(2, 2)], total.s()),
 }

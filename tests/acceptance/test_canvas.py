@@ -29,6 +29,7 @@ WITH_PLAIN_TASKS = {
     "plain tasks between": (["ADD"] * 2, 4),
     "a plain task that calls": (["ADD"], 3),
     "a chord of plain tasks": (["TOTAL"], 6),
+    "a plain map in a chain": ([], [2, 4]),
 }
 
 
@@ -71,15 +72,22 @@ def test_plain_tasks_hand_on_whose_child_it_is_while_its_body_goes_on(doors, doo
 
 
 @pytest.mark.parametrize(
-    ("door", "error"), [("plain, then steps", TaskRevokedError), ("a chord of plain tasks", ChordError)]
+    ("door", "error"),
+    [
+        ("plain, then steps", TaskRevokedError),
+        ("plain, then a chord", TaskRevokedError),
+        ("plain, then a group", TaskRevokedError),
+        ("a chord of plain tasks", ChordError),
+    ],
 )
 def test_after_a_plain_task_whose_container_has_ended_who_waits_learns_that_nothing_follows(doors, door, error):
     """A plain task keeps no container open: it has no row."""
     root = doors.tasks.opens.spawn([door])
     row = doors.ended(root.id)
-    last = doors.app.AsyncResult(result_from_tuple(row.result, doors.app).id)
-    with pytest.raises(error, match="only a RUNNING container takes children"):
-        last.get(timeout=20)
+    last = result_from_tuple(row.result, doors.app)
+    for each in getattr(last, "results", None) or [doors.app.AsyncResult(last.id)]:
+        with pytest.raises(error, match="only a RUNNING container takes children"):
+            doors.app.AsyncResult(each.id).get(timeout=20)
     assert doors.lifecycle.children(root.id) == []
 
 
