@@ -21,7 +21,7 @@ from lifecycle.errors import (
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime import signals
 from lifecycle.runtime.execution import Execution
-from lifecycle.runtime.message import as_call, header_in, parent_in
+from lifecycle.runtime.message import as_call, header_in, parent_in, with_header
 from lifecycle.runtime.refusal import refuse
 from lifecycle.runtime.seat import Seat
 from lifecycle.store import runs
@@ -110,6 +110,8 @@ def _sent_again(task: "ContainerTask", error: StoreUnreachable) -> Ignore:
     # The task's own defaults fill what is left out; what expires never is to stay so.
     options = {name: value for name, value in options.items() if value is not None or name == "expires"}
     options |= {"task_id": request.id, "countdown": task.lifecycle.settings.lease, "add_to_parent": False}
+    if said := header_in(request):
+        options = with_header(options, said)
     try:
         Task.apply_async(task, request.args, request.kwargs, **options)
         log.warning("not recorded, its message is sent again container=%s error=%s", request.id, error)
