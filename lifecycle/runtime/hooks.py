@@ -104,7 +104,7 @@ class Hooks:
         """Any message published in a container names it, also through plain tasks and tasks by name."""
         if not isinstance(headers, dict) or HEADER in headers:
             return
-        parent = running_parent()
+        parent = running_parent(self._lifecycle)
         if parent is not None:
             headers[HEADER] = header(self._lifecycle, recorded=False, parent=parent)
 
