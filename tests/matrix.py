@@ -34,7 +34,11 @@ PARTS = {
     "nodes": [
         "tests/acceptance/test_stop.py",
         "tests/acceptance/test_restart.py",
+        "tests/acceptance/test_revokes.py",
         "tests/acceptance/test_doors.py",
+        "tests/acceptance/test_canvas.py",
+        "tests/acceptance/test_links.py",
+        "tests/acceptance/test_limits.py",
         "tests/acceptance/test_flower.py",
         "tests/acceptance/test_crashes.py::test_a_killed_pool_child_is_told_within_a_second_and_runs_again",
         "tests/acceptance/test_shutdown.py::test_a_body_is_interrupted_cleans_up_and_runs_elsewhere",

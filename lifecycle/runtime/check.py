@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery import __version__ as celery_version
+from celery.app.defaults import DEFAULTS
 from celery.worker.control import inspect_command
 
 from lifecycle import __version__
@@ -167,7 +168,8 @@ def _database_id(lifecycle: "Lifecycle") -> str | None:
 def _fetches(state: Any) -> str | None:
     """What a node fetches that then waits behind a run, and how to end that; None if nothing."""
     multiplier = state.consumer.prefetch_multiplier
-    if state.app.connection_for_read().transport.driver_type == "redis":
+    on_redis = state.app.connection_for_read().transport.driver_type == "redis"
+    if on_redis and "worker_disable_prefetch" in DEFAULTS:  # Celery 5.6
         ahead = not state.app.conf.worker_disable_prefetch
         return f"{multiplier} a slot before it can run them: set worker_disable_prefetch = True" if ahead else None
     return None if multiplier == 1 else f"{multiplier} a slot: set worker_prefetch_multiplier = 1"

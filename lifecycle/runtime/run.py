@@ -76,7 +76,7 @@ def _told(task: "ContainerTask", error: Exception) -> str:
     if not isinstance(error, SoftTimeLimitExceeded):
         return describe(error)
     _, soft = task.request.timelimit or (None, None)
-    seconds = soft or task.soft_time_limit
+    seconds = soft or task.soft_time_limit or task.app.conf.task_soft_time_limit  # Celery 5.5 tells the pool alone
     return f"soft time limit of {seconds:g} s exceeded" if seconds else "soft time limit exceeded"
 
 
