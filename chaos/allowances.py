@@ -104,8 +104,13 @@ def explain_death(history, node):
 
 
 def explain_exit(history, exit_):
-    """Whether a server was away when a node ended by itself."""
-    servers = ("database", "broker")
-    return any(
-        fault.kind.startswith(servers) and overlaps(fault, exit_.at - 20.0, exit_.at) for fault in history.faults
-    )
+    """Whether a server was away when a node ended by itself.
+
+    Or at any time since it started, if it has run nothing yet: Celery ends a node that has lost a pool child before it
+    first reached the broker.
+    """
+    since = exit_.at - REFUSES_WITHIN
+    if exit_.pid not in history.mains_at_work:
+        since = min([since, *(event.at for event in history.starts if event.pid == exit_.pid)])
+    servers = [fault for fault in history.faults if fault.kind.startswith(("database", "broker"))]
+    return any(overlaps(fault, since, exit_.at) for fault in servers)

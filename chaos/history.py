@@ -122,6 +122,16 @@ class History:
         return [event for event in self.events if event.what == "exited" and not event.wanted]
 
     @cached_property
+    def starts(self):
+        """Of members of the fleet."""
+        return [event for event in self.events if event.what == "started"]
+
+    @cached_property
+    def mains_at_work(self):
+        """Main processes of nodes that have run anything."""
+        return {self.main_of.get(mark.node) for mark in self.marks if mark.what == "begin"}
+
+    @cached_property
     def main_of(self):
         """By node, the main process it was."""
         return {node.id: node.pid for node in self.nodes}

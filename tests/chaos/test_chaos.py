@@ -349,6 +349,21 @@ def test_a_stop_without_grace_is_held_up_too():
     assert "I5" not in {violation.rule for violation in check(replace(history))}  # which knows nothing by heart
 
 
+@pytest.mark.parametrize(
+    ("began", "pid", "explained"),
+    [(25.0, MAIN, True), (5.0, MAIN, False), (5.0, 200, True), (1.0, 200, False)],
+    ids=["just now", "long ago", "since it started", "before it started"],
+)
+def test_a_node_may_end_by_itself_where_a_server_was_away(began, pid, explained):
+    history = sound()
+    history.events += [
+        SimpleNamespace(what="started", at=3.0, member="node0", pid=pid),
+        fault("broker restart", began, began + 1),
+        SimpleNamespace(what="exited", at=30.0, member="node0", pid=pid, code=1, wanted=False),
+    ]
+    assert ("node" not in {violation.rule for violation in check(history)}) is explained
+
+
 def test_what_a_mark_ends_at_once_ends_in_any_order():
     history = sound()
     child, parent = change_of(history, CHILD, "STOPPED"), change_of(history, PARENT, "STOPPED")
