@@ -217,6 +217,22 @@ def test_a_stop_reports_fast_over_a_long_history(grove):
     assert not any(scans(plan) for plan in plans), plans
 
 
+@pytest.mark.postgres
+def test_a_stop_of_a_wide_tree_is_reported_through_the_index(postgres_grove):
+    """A planner that knows of one parent alone would read the whole table, for each container of the stop anew."""
+    grove = postgres_grove
+    grove.run("wide")
+    grove.plant({"id": f"wide-{n}", "root_id": "wide", "parent_container_id": "wide", "depth": 1} for n in range(2_000))
+    with grove.database.begin() as connection:
+        connection.execute(sa.text("ANALYZE"))
+    stop_id = grove.mark("wide").stop_id
+    with caught(grove.database) as statements, grove.database.read() as connection:
+        assert stops.ended_below(connection, stop_id, "wide") == []
+        [(statement, parameters)] = [each for each in statements if "LATERAL" in each[0]]
+        plan = "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
+    assert not scans(plan), plan
+
+
 def scans(plan):
     """True if the plan reads `containers` or its primary key from end to end."""
     sequential = re.search(
