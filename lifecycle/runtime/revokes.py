@@ -15,7 +15,7 @@ from lifecycle.store.engine import Database
 from lifecycle.trees.revoke import Tell
 
 log = logging.getLogger("lifecycle.revoke")
-SOON = 0.5  # seconds that the main loop waits for the database: it has messages to take and to acknowledge
+SOON = 2.0  # seconds that the main loop waits for the database: it has messages to take and to acknowledge
 PATIENCE = 0.2  # seconds that the supervisor waits for a lock: there is a next look
 
 
