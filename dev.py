@@ -32,21 +32,16 @@ STAMP = VENV / "dev.stamp"
 OLDEST = (3, 11)
 INSTALL_LOCKED = ["--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]
 INSTALL_PROJECT = ["--no-deps", "--no-build-isolation", "-e", str(ROOT)]
-BY_FILE = ["-n", "2", "--dist", "loadfile"]
 ELSEWHERE = ["tests/unit", "tests/integration", "tests/model", "tests/chaos"]
-ACCEPTANCE = "tests/acceptance"
 STAGES = {
     "ruff check": ["-m", "ruff", "check"],
     "ruff format": ["-m", "ruff", "format", "--check"],
     "mypy": ["-m", "mypy"],
     "import-linter": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     "coverage erase": ["-m", "coverage", "erase"],  # what a run left that was cut off
-    # Two at once, a file each: most of them wait, for databases and for nodes.
-    "pytest": ["-m", "coverage", "run", "-m", "pytest", *BY_FILE, *ELSEWHERE],
-    "pytest acceptance": ["-m", "coverage", "run", "-m", "pytest", *BY_FILE, ACCEPTANCE],
-    # Once more, without what is not about the broker; what is seen there twice is measured once.
-    "pytest acceptance redis": ["-m", "pytest", *BY_FILE, "--broker", "redis", ACCEPTANCE],
-    "pytest acceptance rabbitmq": ["-m", "pytest", *BY_FILE, "--broker", "rabbitmq", ACCEPTANCE],
+    # Two at once, a file each, where tests wait for databases; one after the other where they time real nodes.
+    "pytest": ["-m", "coverage", "run", "-m", "pytest", "-n", "2", "--dist", "loadfile", *ELSEWHERE],
+    "pytest acceptance": ["-m", "coverage", "run", "-m", "pytest", "tests/acceptance"],
     "chaos": ["-m", "chaos", "--minutes", "2", "--seed", "1"],
     "coverage combine": ["-m", "coverage", "combine", "--quiet"],
     "coverage report": ["-m", "coverage", "report"],
