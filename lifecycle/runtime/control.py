@@ -4,6 +4,7 @@ At the sender, so that it holds with no node up; and on each node, for those who
 """
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from kombu.utils.functional import maybe_list
 
 from lifecycle.runtime.execution import current_execution
 from lifecycle.runtime.native import within
-from lifecycle.runtime.revoke import read_revoke
+from lifecycle.runtime.revoke import Revoke, read_revoke
 from lifecycle.runtime.revokes import is_here
 from lifecycle.trees.doorbell import tell
 
@@ -53,9 +54,10 @@ def _stop_at_sender(lifecycle: "Lifecycle", command: str, told: dict[str, Any]) 
     if revoke is None:
         return
     try:
-        if current_execution() is None:  # which has a stop signal to meet, and no other thread can
-            within(PATIENCE, partial(revoke.names, lifecycle.database))
-        revoke.stop(lifecycle.database, partial(tell, lifecycle.doorbell))
+        look = partial(revoke.names, lifecycle.database)
+        # In an execution not in a thread: it has a stop signal to meet.
+        ids = within(PATIENCE, look) if current_execution() is None else look()
+        revoke.stop(lifecycle.database, ids, partial(tell, lifecycle.doorbell))
     except Exception as error:  # noqa: BLE001 - the nodes hear of it too
         log.warning("revoke left to the nodes reason=%s error=%s", revoke.reason, error)
 
@@ -85,25 +87,23 @@ def revoke_by_stamped_headers(
 
 def _revoke(state: Any, command: str, told: dict[str, Any], **kwargs: Any) -> Any:
     """What is no container is Celery's: it keeps a revoked id for hours, and says REVOKED while a process runs."""
-    ids = [str(each) for each in maybe_list(told["task_id"]) or ()]
-    node = _hear(state.app, command, told)
-    ours = _containers(node, ids) if node is not None else set()
-    theirs = [each for each in ids if each not in ours]
+    node, heard = _hear(state.app, command, told)
+    ours = _containers(node, heard.ids) if node is not None and heard is not None else set()
+    theirs = [each for each in map(str, maybe_list(told["task_id"]) or ()) if each not in ours]
     if ours and not theirs:
         return control.ok(f"containers {', '.join(sorted(ours))} are being stopped")
     return control.revoke(state, theirs, terminate=told["terminate"], signal=told["signal"], **kwargs)
 
 
-def _hear(app: Celery, command: str, told: dict[str, Any]) -> "Node | None":
-    """Let this node's supervisor see to the trees; None on a worker that is no node."""
+def _hear(app: Celery, command: str, told: dict[str, Any]) -> "tuple[Node | None, Revoke | None]":
+    """Let this node's supervisor see to the trees of what was read; no node on a worker that is none."""
     node: Node | None = getattr(getattr(app, "lifecycle", None), "node", None)
     heard = read_revoke(command, told)
     if node is not None and heard is not None:
         node.hear(heard)
-    return node
+    return node, heard
 
 
-def _containers(node: "Node", ids: list[str]) -> set[str]:
+def _containers(node: "Node", ids: Sequence[str]) -> set[str]:
     """Those that are containers, or whose message is here and whose row is not; the database may be away."""
-    here = {each for each in ids if is_here(each)}
-    return here | node.revokes.known([each for each in ids if each.isprintable()])
+    return {each for each in ids if is_here(each)} | node.revokes.known(ids)

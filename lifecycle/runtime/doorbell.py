@@ -1,7 +1,7 @@
 """Celery as the trees use it: a broadcast to ring, messages to start, revoked marks for those who wait for results."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import WorkerLostError
@@ -9,10 +9,9 @@ from celery.app.task import Context, Task
 from celery.states import READY_STATES
 from celery.worker.control import control_command
 from kombu.exceptions import ChannelError
-from kombu.utils.functional import maybe_list
 
 from lifecycle.errors import StoreError
-from lifecycle.runtime.message import OF_THE_ROW, header, read_call, with_header
+from lifecycle.runtime.message import OF_THE_ROW, as_request, header, read_call, with_header
 from lifecycle.runtime.revoked import mark_revoked
 from lifecycle.store import containers
 
@@ -112,20 +111,7 @@ class CeleryDoorbell:
             log.warning("chords not told error=%s", error)
             return {}
         options = {each: (message or {}).get("options", {}) for each, message in recorded.items()}
-        return {each: _request(each, chosen) for each, chosen in options.items()}
-
-
-def _request(container_id: str, options: Mapping[str, Any]) -> Context:
-    """As Celery's backend asks for it."""
-    return Context(
-        id=container_id,
-        chord=options.get("chord"),
-        group=options.get("group_id"),
-        group_index=options.get("group_index"),
-        chain=options.get("chain"),
-        errbacks=maybe_list(options.get("link_error")),
-        delivery_info={},
-    )
+        return {each: as_request(each, chosen) for each, chosen in options.items()}
 
 
 @control_command(name=RING, args=[("root_id", str), ("depth", int)], signature="[root_id] [depth]")

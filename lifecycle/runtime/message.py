@@ -1,9 +1,12 @@
 """What a container's message says: our header, and the call as it is recorded to be repeated."""
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from celery.app.task import Context
 from kombu.exceptions import EncodeError
+from kombu.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
 from lifecycle.errors import InvalidArgument
@@ -59,6 +62,19 @@ def as_call(task: str, args: Any, kwargs: Any, options: dict[str, Any]) -> dict[
         raise InvalidArgument(f"{task}: arguments and options must be JSON: {error}") from error
     plain: dict[str, Any] = json.loads(text)
     return plain
+
+
+def as_request(task_id: str, options: Mapping[str, Any]) -> Context:
+    """What a task's publish options say of the canvas it is part of, as Celery's result backend asks for it."""
+    return Context(
+        id=task_id,
+        chord=options.get("chord"),
+        group=options.get("group_id"),
+        group_index=options.get("group_index"),
+        chain=options.get("chain"),
+        errbacks=maybe_list(options.get("link_error")),
+        delivery_info={},
+    )
 
 
 def read_call(recorded: dict[str, Any]) -> dict[str, Any]:

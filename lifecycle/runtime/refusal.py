@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from celery.app.task import Context
+from lifecycle.runtime.message import as_request
 
 log = logging.getLogger("lifecycle.refusal")
 
@@ -15,7 +15,7 @@ def refuse(app: Any, task_id: str, options: Mapping[str, Any], why: str) -> None
     try:
         for step in [{**options, "task_id": task_id}, *later]:
             if step.get("task_id"):
-                app.backend.mark_as_revoked(step["task_id"], why, request=_request(step))
+                app.backend.mark_as_revoked(step["task_id"], why, request=as_request(step["task_id"], step))
     except Exception as error:  # noqa: BLE001 - a result backend that is away tells nobody anything
         log.warning("results not marked revoked container=%s error=%s", task_id, error)
 
@@ -33,14 +33,3 @@ def _tasks_of(signature: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield from _tasks_of(part)
     else:
         yield signature.get("options") or {}
-
-
-def _request(step: Mapping[str, Any]) -> Context:
-    """As Celery's backend asks for it."""
-    return Context(
-        id=step["task_id"],
-        chord=step.get("chord"),
-        group=step.get("group_id"),
-        group_index=step.get("group_index"),
-        delivery_info={},
-    )

@@ -1,6 +1,6 @@
 """A revoke of Celery's, whoever sent it: of a container it is a stop of its tree (design, section 6)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from signal import SIGKILL
@@ -26,12 +26,9 @@ class Revoke:
     reason: str
     grace: float | None = None
 
-    def stop(self, database: Database, tell: Tell, *, patience: float | None = None) -> list[str]:
-        """Stop the trees of the containers it names, as `trees.revoke`; its ids that are no containers."""
-        ids = self.names(database)
-        if ids:
-            revoke(database, Request(ids=ids, by=BY, reason=self.reason, grace=self.grace), tell, patience=patience)
-        return [each for each in self.ids if each not in ids]
+    def stop(self, database: Database, ids: Sequence[str], tell: Tell, *, patience: float | None = None) -> None:
+        """Stop the trees of these containers, which are what it `names`, as `trees.revoke`."""
+        revoke(database, Request(ids=ids, by=BY, reason=self.reason, grace=self.grace), tell, patience=patience)
 
     def names(self, database: Database) -> list[str]:
         """Ids of the containers it names; raises StoreUnreachable."""

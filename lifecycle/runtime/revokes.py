@@ -78,8 +78,9 @@ class Revokes:
 
     def _stop(self, revoke: Revoke, tell: Tell) -> list[Revoke]:
         """What has to be looked at again: messages that are here, and whose rows are being recorded."""
-        others = revoke.stop(self._database, tell, patience=PATIENCE)
-        ids = tuple(each for each in others if is_here(each))
+        named = revoke.names(self._database)
+        revoke.stop(self._database, named, tell, patience=PATIENCE)
+        ids = tuple(each for each in revoke.ids if each not in named and is_here(each))
         return [replace(revoke, ids=ids, stamps={})] if ids else []
 
 

@@ -45,13 +45,14 @@ def owed(connection: sa.Connection, limit: int) -> list[Any]:
 
 
 def release_owed(connection: sa.Connection, limit: int) -> list[Any]:
-    """Give back what `owed` names; asked again in the UPDATE, since a hand may have made the holder live."""
+    """Give back what `owed` names, in its order; asked again as it is done: a hand may have made the holder live."""
     ids = [row.id for row in owed(connection, limit)]
     if not ids:
         return []
     late = assignments.update().where(a.id.in_(ids), a.released_at.is_(None), _holder_ended())
     late = late.values(released_at=now(), released_why="holder had ended")
-    return list(connection.execute(late.returning(a.resource, a.container_id)).all())
+    given_back = connection.execute(late.returning(a.id, a.resource, a.container_id)).all()
+    return sorted(given_back, key=lambda row: row.id)  # RETURNING has no order of its own
 
 
 def _found(connection: sa.Connection, query: sa.Select[Any], limit: int, *, lock: bool) -> list[Any]:

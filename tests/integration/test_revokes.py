@@ -125,7 +125,9 @@ def test_stamped_headers_name_live_containers_alone(grove):
     grove.end("over")
     heard = read_revoke("revoke_by_stamped_headers", {"headers": {"fleet": ["F1"]}})
     changed = []
-    assert heard.stop(grove.database, changed.extend) == []
+    named = heard.names(grove.database)
+    assert sorted(named) == ["by-header", "by-option"]
+    heard.stop(grove.database, named, changed.extend)
     assert {moved.id for moved in changed} == {"by-option", "by-header"}
     assert grove.status("other-value", "other-name", "no-stamp", "over") == ["PENDING"] * 3 + ["COMPLETED"]
 
@@ -175,7 +177,7 @@ def test_a_revoke_that_cannot_be_read_holds_up_no_other(grove):
 def test_an_id_that_no_database_takes_is_nobodys(grove, odd):
     heard = read_revoke("revoke", {"task_id": [odd, "coord-123"]})
     assert heard.ids == ("coord-123",)
-    assert heard.stop(grove.database, list) == ["coord-123"]
+    assert heard.names(grove.database) == []
 
 
 def test_a_message_that_is_being_recorded_is_looked_at_again(grove, monkeypatch):
