@@ -8,6 +8,7 @@ from lifecycle.cli.options import find_one
 from lifecycle.cli.text import count
 from lifecycle.domain.status import LIVE
 from lifecycle.runtime.app import Lifecycle
+from lifecycle.store import containers
 from lifecycle.store import trees as store
 from lifecycle.store.trees import Going
 from lifecycle.trees.stop import stop_order
@@ -31,8 +32,8 @@ def named(lifecycle: Lifecycle, parts: Iterable[str], player_id: int | None) -> 
 
 def fitting(lifecycle: Lifecycle, tags: Mapping[str, str], player_id: int | None) -> list[str]:
     """The live containers of a player that have all of these tags, newest first."""
-    found = lifecycle.find(status=LIVE, player_id=player_id, tags=tags, limit=None)
-    return [container.id for container in found]
+    with lifecycle.database.read() as connection:
+        return containers.find_ids(connection, status=LIVE, player_id=player_id, tags=tags)
 
 
 def trees_of(lifecycle: Lifecycle, ids: list[str]) -> Trees:

@@ -14,6 +14,7 @@ from lifecycle.runtime import (
 )
 from lifecycle.runtime.descent import running_parent
 from lifecycle.runtime.execution import current_execution
+from lifecycle.runtime.fetched import GiveBackStep
 from lifecycle.runtime.message import HEADER, header
 from lifecycle.runtime.node import Node
 from lifecycle.runtime.revoke import Revoke
@@ -32,6 +33,7 @@ def install(lifecycle: "Lifecycle") -> None:
     hooks = Hooks(lifecycle)
     lifecycle.app.add_defaults(DEFAULTS)
     lifecycle.app.steps["worker"].add(shutdown.LeaveStep)
+    lifecycle.app.steps["consumer"].add(GiveBackStep)
     for signal, receiver in (
         (signals.celeryd_init, hooks.configure),
         (signals.worker_init, hooks.start_node),

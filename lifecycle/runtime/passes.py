@@ -14,6 +14,7 @@ from lifecycle.runtime.page import Page
 from lifecycle.settings import Settings
 from lifecycle.store import passes
 from lifecycle.store.engine import Database
+from lifecycle.store.forks import inside_a_library
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
@@ -22,6 +23,7 @@ log = logging.getLogger("lifecycle.passes")
 NAMES = ("sweep", "recover", "prune")
 OWN_TURN = 0.5  # periods: who has the turn runs a pass unless another began it within this time
 OVERDUE = 1.5  # periods without a beginning after which a node runs it: what it finds is ended within two
+FORK_WAITS = 1.0  # seconds: a pass rings nodes, and a broker may hang
 LONGEST = 60.0  # seconds between two looks: settings of other nodes may differ
 
 
@@ -112,7 +114,8 @@ class Passes:
         if begun < patience or self._over:
             return patience - begun
         try:
-            run(self._database, name, self._work[name], by=self._page.node, at_most_every=patience)
+            with inside_a_library(FORK_WAITS):  # a pool child that inherits a lock of the broker's client hangs
+                run(self._database, name, self._work[name], by=self._page.node, at_most_every=patience)
         except Exception as error:  # noqa: BLE001 - the other passes go on
             self._outages[name].see(error)
             self._soon.add(name)

@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from celery.worker import state
 
@@ -87,4 +88,9 @@ class Revokes:
 def is_here(task_id: str) -> bool:
     """True if this worker has the message of a container task with this id."""
     request = state.requests.get(task_id)
-    return request is not None and hasattr(request.task, "lifecycle")
+    return request is not None and is_ours(request)
+
+
+def is_ours(request: Any) -> bool:
+    """True if this message that a worker has is of a container task."""
+    return hasattr(request.task, "lifecycle")

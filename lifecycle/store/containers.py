@@ -108,6 +108,18 @@ def find(
     return [from_row(row) for row in connection.execute(query.order_by(c.created_at.desc(), c.id).limit(limit))]
 
 
+def find_ids(
+    connection: sa.Connection,
+    *,
+    status: str | Iterable[str] | None = None,
+    player_id: int | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> list[str]:
+    """As `find`, but only ids, and all of them: a hundred thousand rows are half a gigabyte of containers."""
+    query = sa.select(c.id).where(*_filters(status, player_id, tags, None))
+    return list(connection.execute(query.order_by(c.created_at.desc(), c.id)).scalars())
+
+
 def count_by_status(
     connection: sa.Connection,
     *,

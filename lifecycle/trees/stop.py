@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from lifecycle.domain.container import Container
 from lifecycle.domain.policy import STOPPED_BY_USER, Restarts
 from lifecycle.domain.report import StopReport
 from lifecycle.domain.status import TERMINAL, Status
+from lifecycle.errors import ContainerNotFound
 from lifecycle.store import assignments, containers, marks, stops
+from lifecycle.store import trees as store
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees.doorbell import Doorbell, tell
@@ -65,11 +67,35 @@ def mark(database: Database, request: Request) -> tuple[marks.Marked, Container]
             connection, target.id, by=request.by, reason=request.reason, grace=request.grace, message=STOPPED_BY_USER
         )
         assignments.release_owed(connection, target.id)
-        rows = stops.rows_of(connection, marked.stop_id) if marked.revived else []
+    _tell_revived(database, marked)
+    return marked, target
+
+
+def mark_many(database: Database, container_ids: Sequence[str], request: Request) -> tuple[marks.Marked, Container]:
+    """As `mark`, for roots in one transaction and one stop, which is named by the first of them.
+
+    With a transaction each, a hundred thousand that sleep took hours. Raises ContainerNotFound if none is there.
+    """
+    with database.begin(impatient=True) as connection:
+        found = store.lock(connection, container_ids)
+        if not found:
+            raise ContainerNotFound(request.container_id)
+        marked = marks.mark_all(
+            connection, found, by=request.by, message=STOPPED_BY_USER, reason=request.reason, grace=request.grace
+        )
+        target = containers.get(connection, found[0].id)
+    _tell_revived(database, marked)
+    return marked, target
+
+
+def _tell_revived(database: Database, marked: marks.Marked) -> None:
+    if not marked.revived:
+        return
+    with database.read() as connection:
+        rows = stops.rows_of(connection, marked.stop_id)
     for row in rows:
         if row.id in marked.revived:
             log.warning("container was live but not running, ended %s", about(row))
-    return marked, target
 
 
 def ring(database: Database, doorbell: Doorbell, marked: marks.Marked, target: Container) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What brokers do to messages: deliver twice, forget, restart under load. Each container runs once all the same."""
 
 import json
+import os
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -10,7 +11,7 @@ from job.servers import Server
 from tests.acceptance.scene import Scene, names_in
 from tests.acceptance.truth import overlaps
 from tests.acceptance.world import eventually
-from tests.servers import forget
+from tests.servers import RabbitMQ, forget
 
 pytestmark = pytest.mark.acceptance
 REDISPATCH = 2.0  # seconds; a real node waits a minute: all is thirty times faster here
@@ -124,6 +125,29 @@ def test_what_a_busy_node_has_fetched_is_sent_again_to_one_that_is_free(loaded_s
     scene.ended("busy")
     eventually("the first message refused", lambda: refused(scene, "worker-1"))
     assert len(scene.ticks("worker-1")) == 1
+
+
+GIVES_BACK = "from lifecycle.runtime import fetched; fetched.GIVE_BACK = 1.0"
+
+
+@pytest.mark.only_on("rabbitmq")
+def test_a_long_run_behind_which_a_message_waits_costs_no_node(new_world, tmp_path):
+    """RabbitMQ waits for an acknowledgement for a while, half an hour if not told, and then ends the consumer."""
+    gate = tmp_path / "gate"
+    (tmp_path / "sitecustomize.py").write_text(GIVES_BACK)
+    with RabbitMQ(hosts=1, consumer_timeout=5_000, channel_tick_interval=500) as broker:
+        world = new_world(broker=broker.url, **SETTINGS)
+        scene = Scene(world)
+        world.start(slots=1, env={"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"})
+        scene.run(scene.plan("busy", until=str(gate)))
+        scene.start(scene.plan("worker-1", kind="ANSWER", value=1))
+        eventually("given back for longer than that", lambda: deliveries(scene, "worker-1") > 5)
+        gate.touch()
+        rows = [scene.ended("busy"), scene.ended("worker-1")]
+        assert {(row.status, row.epoch) for row in rows} == {("COMPLETED", 1)}
+        assert len(scene.ticks("worker-1")) == 1
+        scene.check()
+        world.close()
 
 
 # Restarts under load

@@ -530,6 +530,15 @@ def test_a_thousand_trees_cost_few_statements_before_they_are_marked(celery, gro
     assert len([statement for statement in seen if "SELECT" in statement]) < 20
 
 
+def test_a_thousand_roots_that_stand_alone_are_marked_together(celery, grove):
+    grove.plant([{"id": f"root-{n}", "root_id": f"root-{n}"} for n in range(1_000)])
+    seen = []
+    with listening(celery.context.app.lifecycle.database, seen):
+        assert celery.lines("stop", "--all", "--yes", "--reason", "night")[-1] == "1,000 stopped"
+    assert len(seen) < 60
+    assert {grove.get(f"root-{n}").stop_reason for n in (0, 999)} == {"night"}
+
+
 def test_many_trees_ring_once_and_tell_results_once(celery, grove):
     for number in range(5):
         grove.spawn(f"root-{number}")

@@ -19,6 +19,7 @@ from lifecycle.store.clock import later
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import passes as table
 from tests.acceptance.world import eventually
+from tests.integration.test_forks import in_child
 
 SETTINGS = Settings(sweep_every=300, recover_every=60, prune_every=86_400, supervise_every=0.05)
 WAITING = """
@@ -369,6 +370,23 @@ def test_a_node_that_sleeps_stops_at_once(database, work):
         eventually("it sleeps", lambda: not node._soon)
         assert "lifecycle-passes" in threads()
     assert "lifecycle-passes" not in threads()
+
+
+def test_no_pool_child_is_made_while_a_pass_is_inside_the_brokers_client(database, work, monkeypatch):
+    """As the dispatcher's: the child would inherit the locks that the client holds just then."""
+    monkeypatch.setattr("lifecycle.runtime.passes.FORK_WAITS", 10.0)
+    inside, over = threading.Event(), threading.Event()
+
+    def rings():
+        inside.set()
+        over.wait(10)
+
+    work.does["recover"] = rings
+    begun(database, recover=40)
+    with running(new(database, work)):
+        assert inside.wait(10)
+        threading.Timer(0.2, over.set).start()
+        assert in_child(over.is_set)
 
 
 def threads():
