@@ -127,18 +127,21 @@ def test_what_a_busy_node_has_fetched_is_sent_again_to_one_that_is_free(loaded_s
     assert len(scene.ticks("worker-1")) == 1
 
 
-GIVES_BACK = "from lifecycle.runtime import fetched; fetched.GIVE_BACK = 1.0"
+@pytest.fixture
+def giving_back(tmp_path):
+    """What a node is started with that gives back after a second what waits, not after five minutes."""
+    (tmp_path / "sitecustomize.py").write_text("from lifecycle.runtime import fetched; fetched.GIVE_BACK = 1.0")
+    return {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
 
 
 @pytest.mark.only_on("rabbitmq")
-def test_a_long_run_behind_which_a_message_waits_costs_no_node(new_world, tmp_path):
+def test_a_long_run_behind_which_a_message_waits_costs_no_node(new_world, giving_back, tmp_path):
     """RabbitMQ waits for an acknowledgement for a while, half an hour if not told, and then ends the consumer."""
     gate = tmp_path / "gate"
-    (tmp_path / "sitecustomize.py").write_text(GIVES_BACK)
     with RabbitMQ(hosts=1, consumer_timeout=5_000, channel_tick_interval=500) as broker:
         world = new_world(broker=broker.url, **SETTINGS)
         scene = Scene(world)
-        world.start(slots=1, env={"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"})
+        world.start(slots=1, env=giving_back)
         scene.run(scene.plan("busy", until=str(gate)))
         scene.start(scene.plan("worker-1", kind="ANSWER", value=1))
         eventually("given back for longer than that", lambda: deliveries(scene, "worker-1") > 5)
@@ -148,6 +151,22 @@ def test_a_long_run_behind_which_a_message_waits_costs_no_node(new_world, tmp_pa
         assert len(scene.ticks("worker-1")) == 1
         scene.check()
         world.close()
+
+
+@pytest.mark.only_on("rabbitmq")
+def test_a_plain_task_that_waits_behind_a_run_is_not_given_back(loaded_scene, giving_back, tmp_path):
+    """No claim would keep it from running once for each time that it came."""
+    scene, gate = loaded_scene, tmp_path / "gate"
+    scene.world.start(slots=2, env=giving_back)
+    for number in range(2):
+        scene.run(scene.plan(f"busy-{number}", until=str(gate)))
+    plain = scene.lifecycle.app.send_task("pipelines.plain", [scene.id("child")], task_id=scene.id("plain"))
+    scene.start(scene.plan("worker-1", kind="ANSWER", value=1))
+    eventually("one is given back", lambda: deliveries(scene, "worker-1") > 3)
+    gate.touch()
+    scene.ended("worker-1")
+    plain.get(timeout=30)
+    assert deliveries(scene, "plain") == 1
 
 
 # Restarts under load

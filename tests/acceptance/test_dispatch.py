@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lifecycle.trees.dispatch import redispatch
-from tests.acceptance.scene import Scene
 from tests.acceptance.world import HERE, die_with_tests, eventually, migrate
 
 pytestmark = pytest.mark.acceptance
@@ -33,15 +32,8 @@ pipelines.answer.spawn_many([((n,), {{}}) for n in range({NUMBER})], tags={{"man
 def world(new_world):
     made = new_world(heartbeat=1, lease=10, redispatch=REDISPATCH)
     made.start(slots=3)
-    return made
-
-
-@pytest.fixture
-def scene(world):
-    made = Scene(world)
     yield made
-    made.clear()
-    made.check()
+    made.close()
 
 
 def killed(world, program, *words):

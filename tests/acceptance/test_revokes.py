@@ -26,15 +26,8 @@ def world(new_world):
     world = new_world(heartbeat=1, lease=10, grace=5, log_flush=0.3)
     world.start(slots=6)
     world.start("other", slots=4, queues="other")
-    return world
-
-
-@pytest.fixture
-def scene(world):
-    scene = Scene(world)
-    yield scene
-    scene.clear()
-    scene.check()
+    yield world
+    world.close()
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ def sea(new_world):
     """A node that stays, for whatever the others leave."""
     world = new_world(**SETTINGS)
     world.start("harbour", queues="harbour", slots=8)
-    return world
+    yield world
+    world.close()
 
 
 @pytest.fixture
