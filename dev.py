@@ -36,7 +36,7 @@ ELSEWHERE = ["tests/unit", "tests/integration", "tests/model", "tests/chaos"]
 TESTS_FAILED = 1  # what pytest says of a run that came to its end
 MEASURED = ["-m", "coverage", "run"]
 TESTS = ["-m", "pytest", "-n", "2", "--dist", "loadfile"]  # two at once, a file each: most of the time they wait
-ACCEPTANCE = [*TESTS, "tests/acceptance", "--broker"]
+ACCEPTANCE = [*TESTS, "--no-loadscope-reorder", "tests/acceptance", "--broker"]  # else the few long tests come last
 ALONE = ["-n", "0", "--last-failed", "--last-failed-no-failures", "none"]
 STAGES = {
     "ruff check": ["-m", "ruff", "check"],
