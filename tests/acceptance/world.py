@@ -50,6 +50,7 @@ class World:
             "REDIS_URL": results or broker,
             "LIFECYCLE_DATABASE_URL": database_url,
             "PIPELINES_TRUTH": str(self.truth),
+            "TMPDIR": str(folder),  # billiard's folders of nodes that were killed
             MARK: str(folder),
             **{f"LIFECYCLE_{name.upper()}": str(value) for name, value in settings.items()},
         }
