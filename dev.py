@@ -35,8 +35,8 @@ INSTALL_PROJECT = ["--no-deps", "--no-build-isolation", "-e", str(ROOT)]
 ELSEWHERE = ["tests/unit", "tests/integration", "tests/model", "tests/chaos"]
 TESTS_FAILED = 1  # what pytest says of a run that came to its end
 MEASURED = ["-m", "coverage", "run"]
-TESTS = ["-m", "pytest", "-n", "2", "--dist", "loadfile"]  # two at once, a file each: most of the time they wait
-ACCEPTANCE = [*TESTS, "--no-loadscope-reorder", "tests/acceptance", "--broker"]  # else the few long tests come last
+TESTS = ["-m", "pytest", "--dist", "loadfile", "-n"]  # some at once, a file each: most of the time they wait
+ACCEPTANCE = [*TESTS, "3", "--no-loadscope-reorder", "tests/acceptance", "--broker"]  # else the long ones come last
 ALONE = ["-n", "0", "--last-failed", "--last-failed-no-failures", "none"]
 STAGES = {
     "ruff check": ["-m", "ruff", "check"],
@@ -44,7 +44,7 @@ STAGES = {
     "mypy": ["-m", "mypy"],
     "import-linter": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     "coverage erase": ["-m", "coverage", "erase"],  # what a run left that was cut off
-    "pytest": [*MEASURED, *TESTS, *ELSEWHERE],
+    "pytest": [*MEASURED, *TESTS, "2", *ELSEWHERE],
     "pytest acceptance on valkey": [*MEASURED, *ACCEPTANCE, "valkey"],
     "pytest acceptance on redis": [*ACCEPTANCE, "redis"],
     "pytest acceptance on rabbitmq": [*ACCEPTANCE, "rabbitmq"],

@@ -117,8 +117,12 @@ def test_a_revoke_says_revoked_only_when_the_process_is_gone(scene):
     result = scene.world.app.AsyncResult(scene.id("cleaning"))
     scene.world.app.control.revoke(result.id, terminate=True)
     seen = set()
-    while not scene.get("cleaning").is_ended:
-        seen.add(result.state)
+    while True:
+        state = result.state
+        if scene.get("cleaning").is_ended:
+            break
+        seen.add(state)
+    assert seen
     assert "REVOKED" not in seen
     waited_for(scene.world.app, result.id)
     assert scene.marks("cleaning", "clean")
