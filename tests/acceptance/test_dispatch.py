@@ -57,7 +57,8 @@ def test_what_a_client_recorded_before_its_death_runs_once(scene, moment):
     plan = scene.plan("lost", kind="ANSWER", value="found")
     assert killed(scene.world, CLIENT, moment, json.dumps(plan)) == -signal.SIGKILL
     row = scene.ended("lost")
-    assert (row.status, row.result, row.epoch, row.dispatch_count) == ("COMPLETED", "found", 1, SENT[moment])
+    assert (row.status, row.result, row.epoch) == ("COMPLETED", "found", 1)
+    assert row.dispatch_count >= SENT[moment]
     assert len(scene.ticks("lost")) == 1
 
 
