@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 import pytest
+import sqlalchemy as sa
 
 from lifecycle.store import forks
 
@@ -65,6 +66,47 @@ def test_a_transaction_of_another_thread_is_not_open_in_the_child(opened, monkey
     monkeypatch.setattr(forks, "PATIENCE", 0.2)
     assert in_child(lambda: not forks._open and quickly_forked())
     assert len(forks._open) == 1
+
+
+@pytest.fixture
+def read_elsewhere(sqlite_database):
+    """Another thread reads in a file; set it, and the thread is done."""
+    there, over = threading.Event(), threading.Event()
+
+    def hold():
+        with sqlite_database.read() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            there.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    there.wait(10)
+    yield over
+    over.set()
+    thread.join()
+
+
+def test_a_fork_waits_for_a_file_as_long_as_it_takes(read_elsewhere, monkeypatch):
+    """The child would read and write in a log that is deleted once all others have closed the file."""
+    monkeypatch.setattr(forks, "PATIENCE", 0.0)
+    threading.Timer(1.0, read_elsewhere.set).start()
+    assert in_child(lambda: read_elsewhere.is_set() and not forks._open and not forks._files)
+
+
+def test_a_fork_that_insists_lets_nobody_begin(read_elsewhere, monkeypatch):
+    monkeypatch.setattr(forks, "PATIENCE", 0.0)
+    fork = threading.Thread(target=in_child, args=[lambda: True])
+    fork.start()
+    while forks._forking != fork.ident:
+        time.sleep(forks.TICK)
+    late = threading.Thread(target=enter_and_leave)
+    late.start()
+    late.join(2 * forks.TURN)
+    assert late.is_alive()
+    read_elsewhere.set()
+    fork.join()
+    late.join()
 
 
 def test_the_forking_threads_own_transaction_is_open_in_the_child_until_it_leaves(opened, monkeypatch):
