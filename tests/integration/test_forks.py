@@ -6,7 +6,7 @@ import random
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 import sqlalchemy as sa
@@ -22,13 +22,13 @@ def interrupt(*_):
     raise Interruption
 
 
-@pytest.fixture
-def opened():
-    """Another thread's open transaction."""
+@contextmanager
+def held(block):
+    """Another thread is inside a block until the event is set."""
     there, over = threading.Event(), threading.Event()
 
     def hold():
-        with forks.no_fork():
+        with block():
             there.set()
             over.wait(10)
 
@@ -38,6 +38,13 @@ def opened():
     yield over
     over.set()
     thread.join()
+
+
+@pytest.fixture
+def opened():
+    """Another thread's open transaction."""
+    with held(forks.no_fork) as over:
+        yield over
 
 
 def in_child(call):
@@ -71,20 +78,15 @@ def test_a_transaction_of_another_thread_is_not_open_in_the_child(opened, monkey
 @pytest.fixture
 def read_elsewhere(sqlite_database):
     """Another thread reads in a file; set it, and the thread is done."""
-    there, over = threading.Event(), threading.Event()
 
-    def hold():
+    @contextmanager
+    def read():
         with sqlite_database.read() as connection:
             connection.execute(sa.text("SELECT 1"))
-            there.set()
-            over.wait(10)
+            yield
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    there.wait(10)
-    yield over
-    over.set()
-    thread.join()
+    with held(read) as over:
+        yield over
 
 
 def test_a_fork_waits_for_a_file_as_long_as_it_takes(read_elsewhere, monkeypatch):
