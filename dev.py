@@ -8,6 +8,7 @@ python3 dev.py chaos --minutes M --seed N      random trees under faults; --brok
 python3 dev.py bench [spawn] [stop] [mark] [retention]
                                                benchmarks against plain Celery; --rounds N, --profile
 python3 dev.py bench sleepers | tree | stream  under load; --containers N, --seconds N, --rate N
+python3 dev.py bench peers                     beside DBOS, Ray, Procrastinate and Dramatiq
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ PARTS = {
     "database": ["-n", "2", "--dist", "loadfile", "tests/unit", "tests/integration"],
     # A node starts, spawns, stops, retries, loses a child and leaves; ways in and out; Flower.
     "nodes": [
+        *("-n", "3", "--dist", "loadfile"),
         "tests/acceptance/test_stop.py",
         "tests/acceptance/test_restart.py",
         "tests/acceptance/test_revokes.py",
