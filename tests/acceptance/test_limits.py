@@ -94,8 +94,8 @@ def test_what_is_more_urgent_goes_first(doors, narrow):
 
 
 def test_a_rate_limit_spaces_executions(doors):
-    rows = [doors.ended(each.id) for each in [doors.tasks.rated.spawn() for _ in range(3)]]
-    starts = sorted(row.started_at for row in rows)
+    rows = [doors.ended(each.id) for each in [doors.tasks.rated.spawn() for _ in range(4)]]
+    starts = sorted(row.started_at for row in rows)[1:]  # kombu before 5.7 lets two go at first
     assert {row.epoch for row in rows} == {1}
     assert all(later - sooner > timedelta(seconds=0.5) for sooner, later in pairwise(starts))
 
