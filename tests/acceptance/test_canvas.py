@@ -86,10 +86,10 @@ def test_after_a_plain_task_whose_container_has_ended_who_waits_learns_that_noth
     row = doors.ended(root.id)
     last = result_from_tuple(row.result, doors.app)
     for each in getattr(last, "results", None) or [doors.app.AsyncResult(last.id)]:
-        result = doors.app.AsyncResult(each.id)
-        eventually("told", result.ready, 20)  # Celery 5.5 may miss what is stored just as it begins to listen
+        # Celery 5.5 may miss what is stored just as it begins to listen.
+        eventually("told", lambda each=each: doors.app.AsyncResult(each.id).ready(), 20)
         with pytest.raises(error, match="only a RUNNING container takes children"):
-            result.get(timeout=5)
+            doors.app.AsyncResult(each.id).get(timeout=5)
     assert doors.lifecycle.children(root.id) == []
 
 
