@@ -211,9 +211,8 @@ def test_stop_of_oneself_raises_in_the_body(scene):
 
 
 def test_stop_of_the_parent_raises_in_the_body(scene):
-    scene.start(
-        scene.plan("coord-123", scene.plan("worker-1", kind="STOPPING_SELF", above=True), scene.plan("worker-2"))
-    )
+    stopper = scene.plan("worker-1", kind="STOPPING_SELF", above=True)
+    scene.start(scene.plan("coord-123", scene.plan("worker-2"), stopper))  # after it, none would be spawned
     assert scene.ended("coord-123").status == "STOPPED"
     assert scene.status("worker-1", "worker-2") == ["STOPPED"] * 2
     assert [mark["what"] for mark in scene.marks("worker-1")] == ["raised"]
