@@ -1,0 +1,34 @@
+"""One engine for all tests of it, a project of its own for each."""
+
+import pytest
+
+from tests.conftest import started
+
+
+@pytest.fixture(scope="session")
+def engine():
+    pytest.importorskip("docker")
+    from tests.docker.engine import Engine
+
+    engine = started(Engine())
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def client(engine):
+    from tests.docker.scene import import_image
+
+    client = engine.client()
+    import_image(client)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def scene(client):
+    from tests.docker.scene import Scene
+
+    scene = Scene(client)
+    yield scene
+    scene.close()
