@@ -32,3 +32,23 @@ def scene(client):
     scene = Scene(client)
     yield scene
     scene.close()
+
+
+@pytest.fixture
+def seam(engine, client):
+    """Ours: what the monitor speaks to the engine through."""
+    from lifecycle.services.engine import Engine
+    from lifecycle.settings import Settings
+
+    seam = Engine(Settings(docker_url=engine.url, docker_settle=0.2, docker_timeout=20))
+    yield seam
+    seam.close()
+
+
+@pytest.fixture
+def proxy(engine, tmp_path):
+    from tests.docker.proxy import Proxy
+
+    proxy = Proxy(engine.socket, tmp_path)
+    yield proxy
+    proxy.close()

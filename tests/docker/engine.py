@@ -20,6 +20,7 @@ from job.servers import Server
 NEEDED = ("dockerd", "containerd", "runc", "iptables", "busybox", "unshare")
 INSTALL = "apt-get install docker.io iptables busybox-static"
 INSIDE = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+BRIDGE = "10.214.0.1/24"
 NETWORKS = "base=10.213.0.0/16,size=24"
 CLONE_NEWNET = 0x40000000
 CGROUPS = Path("/sys/fs/cgroup")
@@ -74,7 +75,7 @@ class Engine(Server):
             "pidfile": home / "pid",
             "config-file": home / "daemon.json",
             "host": self.url,
-            "bridge": "none",
+            "bip": BRIDGE,
             "default-address-pool": NETWORKS,
             "cgroup-parent": f"/{self._group}",
             "containerd-namespace": self._group,

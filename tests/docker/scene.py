@@ -15,6 +15,7 @@ PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 DEPENDS_ON = "com.docker.compose.depends_on"
 ONEOFF = "com.docker.compose.oneoff"
+NUMBER = "com.docker.compose.container-number"
 LASTING = "trap 'exit 143' TERM; sleep 100000 & wait"  # a first process ignores a signal that it does not handle
 DEAF = "trap '' TERM; sleep 100000 & wait"
 FAST = 200_000_000  # nanoseconds
@@ -68,6 +69,7 @@ class Scene:
                 PROJECT: project,
                 SERVICE: service,
                 DEPENDS_ON: depends_on,
+                NUMBER: "1",
                 ONEOFF: "False",
                 **(labels or {}),
             },

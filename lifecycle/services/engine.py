@@ -1,0 +1,182 @@
+"""The Docker engine: what it says of its containers, and what it is told to do with them."""
+
+import json
+import time
+from collections.abc import Generator, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from lifecycle.domain.service import Event, Service, Snapshot
+from lifecycle.errors import DaemonTrouble
+from lifecycle.services import inspected
+from lifecycle.services.connection import Connection, Unwilling
+from lifecycle.services.own import own_id
+from lifecycle.services.trouble import FORBIDDEN, NOT_FOUND, refusal, trouble, trouble_of_create
+from lifecycle.settings import Settings
+
+STOP = 10  # seconds that an engine gives a container which does not say
+LEFT = 2.0  # seconds past its end for which a stream may be silent
+SOON = 1.0  # seconds: so near are the engine's clock and ours over the life of a stream
+WATCH = 1.0  # seconds
+HEARD = ["create", "destroy", "die", "health_status", "kill", "oom", "pause", "rename", "start", "stop", "unpause"]
+
+Json = dict[str, Any]
+
+
+class Engine:
+    """One engine. Its calls raise the errors of `ServiceTrouble`, which say whose fault it was."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._connection = Connection(settings.docker_url, settings.docker_timeout)
+        self.watch = min(WATCH, settings.docker_settle)
+        """Seconds for which what was started is watched before that is called a success."""
+
+    def close(self) -> None:
+        """Let its sockets go; the next call opens new ones."""
+        self._connection.close()
+
+    def snapshot(self) -> Snapshot:
+        """All containers, one by one: what goes meanwhile is left out, what cannot be read is told in short."""
+        taken_at, engine = self._clock()
+        rows = self._ask("GET", "/containers/json", params={"all": "1"})
+        here = [seen for row in rows if (seen := self._inspected(row)) is not None]
+        services = {seen["Id"]: _service(seen) for seen in here}
+        return Snapshot(services=services, taken_at=taken_at, engine=engine, own=own_id(here))
+
+    def look(self, reference: str) -> Json | None:
+        """What it says of one container, by id or name; None if there is none."""
+        try:
+            return dict(self._connection.ask("GET", f"/containers/{quote(reference)}/json"))
+        except Unwilling as answer:
+            if answer.status == NOT_FOUND:
+                return None
+            raise answer.trouble from answer
+
+    def image(self, reference: str) -> str | None:
+        """The id of an image; None if there is none, or a proxy keeps it from us."""
+        try:
+            return str(self._connection.ask("GET", f"/images/{quote(reference)}/json")["Id"])
+        except Unwilling as answer:
+            if answer.status in (NOT_FOUND, FORBIDDEN):
+                return None
+            raise answer.trouble from answer
+
+    def restart(self, service: Service) -> None:
+        """Stop it, in the time that it asks for itself, and start it."""
+        self._tell(service.id, f"/containers/{service.id}/restart", timeout=self._patience(service))
+
+    def stop(self, service: Service) -> None:
+        """Stop it, in the time that it asks for itself; nothing if it does not run."""
+        self._tell(service.id, f"/containers/{service.id}/stop", timeout=self._patience(service))
+
+    def start(self, service_id: str) -> None:
+        """Start it; nothing if it runs."""
+        self._tell(service_id, f"/containers/{service_id}/start")
+
+    def rename(self, service_id: str, name: str) -> None:
+        """Give it another name, which must be free."""
+        self._tell(service_id, f"/containers/{service_id}/rename", params={"name": name})
+
+    def remove(self, service_id: str) -> None:
+        """Remove it, running or not; its volumes stay."""
+        self._tell(service_id, f"/containers/{service_id}", method="DELETE", params={"force": "1"})
+
+    def connect(self, service_id: str, network: str, endpoint: Json) -> None:
+        """Have it join one more network."""
+        order = {"Container": service_id, "EndpointConfig": endpoint}
+        self._tell(service_id, f"/networks/{quote(network)}/connect", json=order)
+
+    def create(self, name: str, body: Json) -> str:
+        """A new container, not started; returns its id."""
+        try:
+            made = self._connection.ask("POST", "/containers/create", params={"name": name}, json=body)
+        except Unwilling as answer:
+            raise trouble_of_create(answer.status, answer.text, body["HostConfig"], self.look) from answer
+        return str(made["Id"])
+
+    def events(self, seconds: float) -> Iterator[Event]:
+        """What happens to containers from now on, for so long; whatever follows this call is heard.
+
+        Raises DaemonTrouble, here or later: the events ended before their time, or went on in silence after it.
+        """
+        end = time.monotonic() + seconds
+        until = self._clock()[0].timestamp() + seconds
+        asked = {"until": f"{until:.3f}", "filters": json.dumps({"type": ["container"], "event": HEARD})}
+        limits = (self._connection.timeout, seconds + LEFT)
+        try:
+            response = self._connection.open("GET", "/events", params=asked, stream=True, timeout=limits)
+        except Unwilling as answer:
+            raise answer.trouble from answer
+        return _events(response, end)
+
+    def _clock(self) -> tuple[datetime, str]:
+        """Its time and its id; where a proxy keeps them from us, the time is in every answer."""
+        try:
+            told = self._connection.ask("GET", "/info")
+        except Unwilling:
+            return self._date(), ""
+        return inspected.moment(told.get("SystemTime")) or datetime.now(UTC), str(told.get("ID") or "")
+
+    def _date(self) -> datetime:
+        try:
+            return parsedate_to_datetime(self._connection.open("GET", "/_ping").headers["Date"]).astimezone(UTC)
+        except (Unwilling, KeyError, ValueError):
+            return datetime.now(UTC)
+
+    def _inspected(self, row: Json) -> Json | None:
+        """One container that is broken must not hide the others: the listing's word stands for it."""
+        try:
+            return dict(self._connection.ask("GET", f"/containers/{row['Id']}/json"))
+        except Unwilling as answer:
+            if answer.status == NOT_FOUND:
+                return None
+            if refused := refusal(answer.status, answer.text):
+                raise refused from answer
+            return row
+
+    def _patience(self, service: Service) -> float:
+        asked = STOP if service.stop_timeout is None else service.stop_timeout
+        return self._connection.timeout + max(asked, 0)
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            return self._connection.ask(method, path, **options)
+        except Unwilling as answer:
+            raise answer.trouble from answer
+
+    def _tell(self, service_id: str, path: str, method: str = "POST", **options: Any) -> None:
+        try:
+            self._connection.ask(method, path, **options)
+        except Unwilling as answer:
+            raise trouble(service_id, answer.status, answer.text, self.look) from answer
+
+
+def _events(response: Any, end: float) -> Generator[Event, None, None]:
+    try:
+        for line in response.iter_lines(chunk_size=None):
+            yield _event(json.loads(line))
+    except (OSError, ValueError) as error:
+        raise DaemonTrouble(f"the engine's events broke off: {error}") from error
+    finally:
+        response.close()
+    if time.monotonic() < end - SOON:
+        raise DaemonTrouble("the engine ended its events")
+
+
+def _event(said: Mapping[str, Any]) -> Event:
+    actor = said.get("Actor") or {}
+    attributes = actor.get("Attributes") or {}
+    return Event(
+        action=said.get("Action") or "",
+        id=actor.get("ID") or "",
+        name=attributes.get("name") or actor.get("ID") or "",
+        at=(said.get("timeNano") or 0) / 1e9,
+        attributes=attributes,
+    )
+
+
+def _service(seen: Mapping[str, Any]) -> Service:
+    """An inspection has a State of many words, a line of the listing one word."""
+    return inspected.service(seen) if isinstance(seen.get("State"), dict) else inspected.listed(seen)

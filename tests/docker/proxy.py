@@ -1,0 +1,98 @@
+"""A proxy before the engine's socket that refuses, or falls silent, when it is told to."""
+
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from tests.docker.engine import pour
+
+FORBIDDEN = (
+    b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 9\r\nConnection: close\r\n\r\nForbidden"
+)
+
+
+class Proxy:
+    """One request a connection, so that each is judged; streams stay as long as both ends do."""
+
+    def __init__(self, engine_socket: Path, folder: Path):
+        self._engine, self.socket = engine_socket, folder / "proxy"
+        self.refuses = lambda method, path: False
+        self.silent = False
+        self.asked = []
+        self._open = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.socket))
+        self._listener.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"unix://{self.socket}"
+
+    def close(self):
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def cut(self):
+        """Break every connection that is open."""
+        for end in self._open:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                inner, _ = self._listener.accept()
+                threading.Thread(target=self._answer, args=(inner,), daemon=True).start()
+
+    def _answer(self, inner):
+        head = b""
+        with suppress(OSError):
+            while b"\r\n\r\n" not in head:
+                if not (data := inner.recv(65536)):
+                    break
+                head += data
+        if not head:
+            inner.close()
+            return
+        method, path, _ = head.split(b"\r\n")[0].decode().split(" ")
+        self.asked.append((method, path))
+        self._open.append(inner)
+        if self.silent:
+            return  # it stays open, and nothing comes
+        if self.refuses(method, path):
+            with suppress(OSError):
+                inner.sendall(FORBIDDEN)
+            inner.close()
+            return
+        self._lead(inner, head)
+
+    def _lead(self, inner, head):
+        outer = socket.socket(socket.AF_UNIX)
+        try:
+            outer.connect(str(self._engine))
+        except OSError:
+            inner.close()
+            return
+        self._open.append(outer)
+        line, _, rest = head.partition(b"\r\n")
+        outer.sendall(line + b"\r\nConnection: close\r\n" + rest)
+        threading.Thread(target=pour, args=(inner, outer), daemon=True).start()
+        self._give(outer, inner)
+
+    def _give(self, outer, inner):
+        """The answer; once silent, the rest of it is swallowed."""
+        with suppress(OSError):
+            while data := outer.recv(65536):
+                if self.silent:
+                    return
+                inner.sendall(data)
+        if not self.silent:
+            for end in (outer, inner):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
