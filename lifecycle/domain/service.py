@@ -10,6 +10,14 @@ SET_ASIDE = ".lifecycle-old"
 SHORT = 12  # characters of an id that people are shown
 
 
+def key_of(name: str, labels: Mapping[str, str]) -> str:
+    """What stays of a container when it is re-created: `project/service`, `project/service/2`; else its name."""
+    compose = [labels.get(f"com.docker.compose.{each}", "") for each in ("project", "service", "container-number")]
+    if not all(compose):
+        return name.removesuffix(SET_ASIDE)
+    return "/".join(compose[:2] if compose[2] == "1" else compose)
+
+
 class State(StrEnum):
     """What the engine says of a container; these are its words."""
 
@@ -80,8 +88,6 @@ class Service:
     project: str | None = None
     """The project and the service of Compose; None for a container that Compose did not make."""
     service: str | None = None
-    number: str | None = None
-    """Compose's number of a replica."""
     state: State = State.RUNNING
     health: Health = Health.NONE
     created_at: datetime
@@ -110,10 +116,8 @@ class Service:
 
     @property
     def key(self) -> str:
-        """What stays when it is re-created: `project/service`, `project/service/2`; else its name."""
-        if self.project and self.service and self.number:
-            return "/".join([self.project, self.service] + ([self.number] if self.number != "1" else []))
-        return self.name.removesuffix(SET_ASIDE)
+        """What stays when it is re-created; see `key_of`."""
+        return key_of(self.name, self.labels)
 
     @property
     def short_id(self) -> str:
