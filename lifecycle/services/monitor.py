@@ -1,0 +1,228 @@
+"""One look at an engine's containers, and what follows from it: the same for beat's task, the watch and a hand."""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from lifecycle.domain.recovery import Alert, Memory, Plan, Tone, Unrestartable, Verdict
+from lifecycle.domain.service import SHORT, Action, Snapshot
+from lifecycle.errors import (
+    DaemonTrouble,
+    DependencyDown,
+    DependencyMissing,
+    EngineRefused,
+    ServiceGone,
+    ServiceRemoving,
+    ServiceTrouble,
+)
+from lifecycle.services.alert import tell
+from lifecycle.services.engine import Engine
+from lifecycle.services.plan import plan
+from lifecycle.services.remember import ENGINE
+from lifecycle.services.repair import perform
+from lifecycle.settings import Settings
+from lifecycle.store import recoveries, services, unrestartables
+from lifecycle.store.engine import Database
+
+log = logging.getLogger("lifecycle.docker")
+STOP_TIMEOUT = 10  # seconds: the engine's own
+UNRESTARTABLE = (ServiceGone, ServiceRemoving, DependencyMissing)
+UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused)  # nothing was done, or it is not its fault
+REFUSED = "the engine allows us to look, but not to act: only observing"
+
+
+class Containers(Protocol):
+    """What is asked of an engine here."""
+
+    def snapshot(self) -> Snapshot:
+        """All containers, now."""
+
+
+Perform = Callable[[Action, Snapshot], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One action that was done, or not: then `error` says why."""
+
+    action: Action
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a pass did, and how all stood at its end."""
+
+    acts: tuple[Act, ...]
+    plan: Plan
+
+    @property
+    def again_in(self) -> float | None:
+        """Seconds after which something is due, if nothing happens before."""
+        return self.plan.again_in
+
+
+def recover_services(
+    database: Database, engine: Engine, settings: Settings, *, asked: frozenset[str] = frozenset()
+) -> Report:
+    """One pass over an engine: all that is due is done. Raises DaemonTrouble, EngineMissing, EngineRefused, StoreError.
+
+    `asked`: keys to be recovered by hand, whatever was remembered of them, and what depends on them; nothing else.
+    """
+    return Monitor(database, engine, partial(perform, engine), settings).run(asked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What was seen, what was remembered, and what follows."""
+
+    snapshot: Snapshot
+    memory: Memory
+    plan: Plan
+    outdated: frozenset[str]
+    """Keys that another has acted on since the engine was asked: what was seen of them counts for nothing."""
+
+
+class Monitor:
+    """Looks, decides, and does one thing after the other; between two of them it looks again.
+
+    Any number of monitors may be at work on one engine, from one database: a service is in one hand at a time.
+    """
+
+    def __init__(self, database: Database, engine: Containers, perform: Perform, settings: Settings) -> None:
+        self._database, self._engine, self._perform, self._settings = database, engine, perform, settings
+        self._cycles: set[tuple[str, ...]] = set()
+        self.by = f"{socket.gethostname()}/{os.getpid()}/{threading.get_native_id()}"
+
+    def look(self, asked: frozenset[str] = frozenset()) -> Sight:
+        """What is to be done now; nothing is written.
+
+        Raises DaemonTrouble, EngineMissing, EngineRefused and StoreError.
+        """
+        with self._database.read() as connection:
+            before = services.time(connection)
+        snapshot = self._engine.snapshot()
+        with self._database.read() as connection:
+            memory, at = services.recall(connection, snapshot.engine, within=self._settings.docker_budget_within)
+        made = plan(snapshot, memory, self._settings, at, asked=asked)
+        fresh = {key for key, row in memory.services.items() if row.acted_at is not None and row.acted_at >= before}
+        return Sight(snapshot=snapshot, memory=memory, plan=made, outdated=frozenset(fresh))
+
+    def run(self, asked: frozenset[str] = frozenset()) -> Report:
+        """Do all that is due, in order. Raises as `look`; what fails of one service does not hold up the others."""
+        acts: list[Act] = []
+        tried: set[str] = set()
+        while True:
+            sight = self.look(asked)
+            self._log(sight.plan)
+            if self._settings.docker_dry_run:
+                return Report(acts=(), plan=sight.plan)
+            versions = self._keep(sight)
+            found = next((each for each in sight.plan.actions if each.key in versions.keys() - tried), None)
+            if found is None:
+                return Report(acts=tuple(acts), plan=sight.plan)
+            tried.add(found.key)
+            if (act := self._act(found, sight, versions[found.key])) is not None:
+                acts.append(act)
+
+    def _keep(self, sight: Sight) -> dict[str, int]:
+        """Remember what was seen, and tell what is to be told; the version of each row that nobody else has written."""
+        engine, memory = sight.snapshot.engine, sight.memory
+        changes = {key: values for key, values in sight.plan.changes.items() if key not in sight.outdated}
+        for action in sight.plan.actions:
+            if not memory.of(action.key).version:
+                changes.setdefault(action.key, {"name": action.name})
+        gone = memory.unrestartable.keys() - sight.snapshot.services.keys()
+        written: dict[str, int] = {}
+        if changes or gone:
+            with self._database.begin() as connection:
+                written = services.save(connection, engine, changes, memory)
+                unrestartables.forget(connection, engine, gone)
+        tell((alert for alert in sight.plan.alerts if alert.key in written), self._settings.docker_webhook)
+        same = {key: row.version for key, row in memory.services.items() if key not in changes}
+        return {key: version for key, version in (same | written).items() if key not in sight.outdated}
+
+    def _act(self, action: Action, sight: Sight, version: int) -> Act | None:
+        """One action in one hand; None if another has taken the service."""
+        engine, service = sight.snapshot.engine, sight.snapshot.services[action.id]
+        seconds = self._settings.docker_lock + 2 * (service.stop_timeout or STOP_TIMEOUT)
+        with self._database.begin() as connection:
+            if not services.lock(connection, engine, action.key, version, by=self.by, seconds=seconds):
+                log.debug("in another hand name=%s", action.name)
+                return None
+            number = recoveries.begin(connection, engine, action, by=self.by)
+            recoveries.forget(connection, engine, self._settings.retention)
+        log.info("%s name=%s id=%s reason=%s", action.kind, action.name, service.short_id, action.reason)
+        try:
+            made_id, error = self._perform(action, sight.snapshot), None
+        except ServiceTrouble as trouble:
+            made_id, error = None, trouble
+        self._over(action, sight, number, made_id, error)
+        if isinstance(error, DaemonTrouble):
+            raise error
+        return Act(action=action, error=None if error is None else str(error))
+
+    def _over(
+        self, action: Action, sight: Sight, number: int, made_id: str | None, error: ServiceTrouble | None
+    ) -> None:
+        """Write what came of an action, and say so."""
+        engine, charged = sight.snapshot.engine, not isinstance(error, UNCHARGED)
+        values = {}
+        if charged:
+            steps = self._settings.docker_backoff
+            wait = steps[min(sight.memory.of(action.key).attempts, len(steps) - 1)]
+            values = services.acted(next_in=wait, made_id=made_id, failed=error is not None)
+        noted = refused = obeyed = False
+        with self._database.begin() as connection:
+            recoveries.end(connection, number, error=None if error is None else str(error), charged=charged)
+            services.unlock(connection, engine, action.key, by=self.by, values=values)
+            if isinstance(error, UNRESTARTABLE):
+                noted = unrestartables.note(connection, engine, _unrestartable(action, error), sight.snapshot.services)
+            if isinstance(error, EngineRefused):
+                seconds = self._settings.docker_probe_every
+                refused = services.observe(connection, engine, ENGINE, seconds=seconds, why=REFUSED)
+            elif error is None and sight.memory.of(ENGINE).told:
+                obeyed = services.obeyed(connection, engine, ENGINE)
+        _log_outcome(action, error, noted=noted)
+        if refused or obeyed:
+            tone, text = (
+                (Tone.BROKEN, f"{REFUSED}: {error}") if refused else (Tone.RESOLVED, "the engine lets us act again")
+            )
+            tell([Alert(tone=tone, key=ENGINE, name="engine", text=text)], self._settings.docker_webhook)
+
+    def _log(self, made: Plan) -> None:
+        """R95: what is never tried again at INFO, what is put off at DEBUG; a circle once."""
+        for circle in made.cycles:
+            if circle not in self._cycles:
+                self._cycles.add(circle)
+                log.warning("services depend on each other in a circle: %s", ", ".join(circle))
+        for each in made.decisions:
+            if each.need is not None and each.action is None:
+                level = logging.INFO if each.verdict is Verdict.GIVEN_UP else logging.DEBUG
+                text = "skipped name=%s id=%s need=%s: %s, %s"
+                log.log(
+                    level, text, each.service.name, each.service.short_id, each.need.kind, each.verdict, each.reason
+                )
+            elif each.action is not None and self._settings.docker_dry_run:
+                log.info("would %s name=%s reason=%s", each.action.kind, each.service.name, each.reason)
+
+
+def _unrestartable(action: Action, error: ServiceTrouble) -> Unrestartable:
+    reference = error.reference if isinstance(error, DependencyMissing) else None
+    return Unrestartable(id=action.id, name=action.name, reason=str(error), reference=reference)
+
+
+def _log_outcome(action: Action, error: ServiceTrouble | None, *, noted: bool) -> None:
+    short = action.id[:SHORT]
+    if error is None:
+        log.info("%s done name=%s id=%s", action.kind, action.name, short)
+    elif noted:
+        text = "%s failed name=%s id=%s reason=%s; will not retry this container ID"
+        log.error(text, action.kind, action.name, short, error)
+    else:
+        log.warning("%s failed name=%s id=%s reason=%s", action.kind, action.name, short, error)

@@ -1,0 +1,91 @@
+"""What a look at the containers leaves in memory: who was seen, who is well again, and what people have to be told."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from lifecycle.domain.recovery import Alert, Decision, Memory, Remembered, Tone, Verdict
+from lifecycle.settings import Settings
+
+ENGINE = "*"
+"""The key of the engine itself; no container has such a name."""
+MOST_IDS = 10
+SEEN_EVERY = timedelta(hours=1)
+Changes = dict[str, Any]
+
+
+def remember(
+    decisions: Iterable[Decision], memory: Memory, settings: Settings, now: datetime
+) -> tuple[dict[str, Changes], tuple[Alert, ...]]:
+    """Of each key what changes in its row, and the alerts that go with that. Nothing of a row that is in hand."""
+    changes: dict[str, Changes] = {}
+    alerts: list[Alert] = []
+    for decision in decisions:
+        row = memory.of(decision.service.key)
+        if decision.verdict is Verdict.HELD:
+            continue
+        new = _seen(decision, row, now)
+        told = _told(decision, row, new, settings, now)
+        changed = {name: value for name, value in new.items() if getattr(row, name) != value}
+        if changed:
+            changes[row.key] = changed
+            alerts += told
+    return changes, tuple(alerts)
+
+
+def _seen(decision: Decision, row: Remembered, now: datetime) -> Changes:
+    """Who it is now, and how it is. R85: what is seen first is only stored."""
+    service = decision.service
+    new: Changes = {"name": service.name, "verdict": str(decision.verdict), "reason": decision.reason}
+    if row.ids[:1] != (service.id,):
+        new["ids"] = (service.id, *(each for each in row.ids if each != service.id))[:MOST_IDS]
+    if row.baseline is None:
+        new["baseline"] = service.started_at
+    if row.fate is not None and (service.is_running or row.fate_id != service.id):
+        new |= {"fate": None, "fate_id": None}
+    if row.seen_at is None or now - row.seen_at >= SEEN_EVERY:
+        new["seen_at"] = now
+    return new
+
+
+def _told(decision: Decision, row: Remembered, new: Changes, settings: Settings, now: datetime) -> list[Alert]:
+    """An alert for each trouble that begins or ends; `new` says that it was told."""
+    if decision.verdict is Verdict.WELL:
+        return _well(decision, row, new, settings, now)
+    new["well_since"] = None
+    if decision.verdict is Verdict.OPEN and row.opened_at is None:
+        new |= {"opened_at": now, "told": decision.reason}
+        return [_alert(Tone.BROKEN, decision, f"given up for now: {decision.reason}")]
+    if decision.verdict is Verdict.TOLD and row.told != decision.reason:
+        new["told"] = decision.reason
+        return [_alert(Tone.BROKEN, decision, decision.reason)]
+    return []
+
+
+def _well(decision: Decision, row: Remembered, new: Changes, settings: Settings, now: datetime) -> list[Alert]:
+    """After being well for long, all is forgotten; what was only told of is over at once."""
+    if not (row.attempts or row.opened_at or row.told):
+        return []
+    since = row.well_since or now
+    long_enough = now - since >= timedelta(seconds=settings.docker_healthy_after)
+    if not long_enough and (row.attempts or row.opened_at):
+        new["well_since"] = since
+        return []
+    new |= forgiven(now)
+    return [_alert(Tone.RESOLVED, decision, "well again")] if row.told else []
+
+
+def forgiven(now: datetime) -> Mapping[str, Any]:
+    """The columns of a service that has nothing behind it."""
+    return {
+        "attempts": 0,
+        "next_at": None,
+        "opened_at": None,
+        "well_since": None,
+        "told": None,
+        "forgiven_at": now,
+    }
+
+
+def _alert(tone: Tone, decision: Decision, text: str) -> Alert:
+    return Alert(tone=tone, key=decision.service.key, name=decision.service.name, text=text)
