@@ -158,6 +158,8 @@ class Plan:
     """Decisions in the order in which they are to be done, parents first; and what is to be remembered."""
 
     decisions: tuple[Decision, ...]
+    known: tuple[Decision, ...] = ()
+    """Those of services that are recovered here, and of their parents."""
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of each key, columns and their new values."""
     alerts: tuple[Alert, ...] = ()

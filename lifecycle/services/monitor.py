@@ -60,11 +60,23 @@ class Report:
 
     acts: tuple[Act, ...]
     plan: Plan
+    engine: str
+    """The engine's id."""
 
     @property
     def again_in(self) -> float | None:
         """Seconds after which something is due, if nothing happens before."""
         return self.plan.again_in
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of the services that count here."""
+        return frozenset(each.service.key for each in self.plan.known)
+
+    @property
+    def projects(self) -> frozenset[str | None]:
+        """Of the same."""
+        return frozenset(each.service.project for each in self.plan.known if each.service.project)
 
 
 def recover_services(
@@ -74,7 +86,12 @@ def recover_services(
 
     `asked`: keys to be recovered by hand, whatever was remembered of them, and what depends on them; nothing else.
     """
-    return Monitor(database, engine, partial(perform, engine), settings).run(asked)
+    return monitor_of(database, engine, settings).run(asked)
+
+
+def monitor_of(database: Database, engine: Engine, settings: Settings) -> "Monitor":
+    """One for many passes."""
+    return Monitor(database, engine, partial(perform, engine), settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +113,7 @@ class Monitor:
 
     def __init__(self, database: Database, engine: Containers, perform: Perform, settings: Settings) -> None:
         self._database, self._engine, self._perform, self._settings = database, engine, perform, settings
+        self._halted = threading.Event()
         self._cycles: set[tuple[str, ...]] = set()
         self.by = f"{socket.gethostname()}/{os.getpid()}/{threading.get_native_id()}"
 
@@ -121,14 +139,18 @@ class Monitor:
             sight = self.look(asked)
             self._log(sight.plan)
             if self._settings.docker_dry_run:
-                return Report(acts=(), plan=sight.plan)
+                return Report(acts=(), plan=sight.plan, engine=sight.snapshot.engine)
             versions = self._keep(sight)
             found = next((each for each in sight.plan.actions if each.key in versions.keys() - tried), None)
-            if found is None:
-                return Report(acts=tuple(acts), plan=sight.plan)
+            if found is None or self._halted.is_set():
+                return Report(acts=tuple(acts), plan=sight.plan, engine=sight.snapshot.engine)
             tried.add(found.key)
             if (act := self._act(found, sight, versions[found.key])) is not None:
                 acts.append(act)
+
+    def halt(self) -> None:
+        """Begin no more actions; one that is under way is done to its end."""
+        self._halted.set()
 
     def _keep(self, sight: Sight) -> dict[str, int]:
         """Remember what was seen, and tell what is to be told; the version of each row that nobody else has written."""

@@ -46,9 +46,10 @@ def plan(
         decided[service.id] = _decide(Question(case, decided, meant))
     decisions = tuple(decided.values())
     known = worth_remembering(graph, snapshot, settings)
-    told = [each for each in decisions if each.service.id in known and (meant is None or each.service.key in meant)]
-    changes, alerts = remember(told, memory, settings, now)
-    return Plan(decisions=decisions, changes=changes, alerts=alerts, cycles=graph.cycles)
+    told = tuple(each for each in decisions if each.service.id in known)
+    asked_for = [each for each in told if meant is None or each.service.key in meant]
+    changes, alerts = remember(asked_for, memory, settings, now)
+    return Plan(decisions=decisions, known=told, changes=changes, alerts=alerts, cycles=graph.cycles)
 
 
 def _decide(question: Question) -> Decision:
