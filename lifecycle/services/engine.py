@@ -65,7 +65,7 @@ class Engine:
 
     def restart(self, service: Service) -> None:
         """Stop it, in the time that it asks for itself, and start it."""
-        self._tell(service.id, f"/containers/{service.id}/restart", timeout=self._patience(service))
+        self._tell(service.id, f"/containers/{service.id}/restart", to_start=True, timeout=self._patience(service))
 
     def stop(self, service: Service) -> None:
         """Stop it, in the time that it asks for itself; nothing if it does not run."""
@@ -73,7 +73,7 @@ class Engine:
 
     def start(self, service_id: str) -> None:
         """Start it; nothing if it runs."""
-        self._tell(service_id, f"/containers/{service_id}/start")
+        self._tell(service_id, f"/containers/{service_id}/start", to_start=True)
 
     def rename(self, service_id: str, name: str) -> None:
         """Give it another name, which must be free."""
@@ -146,11 +146,13 @@ class Engine:
         except Unwilling as answer:
             raise answer.trouble from answer
 
-    def _tell(self, service_id: str, path: str, method: str = "POST", **options: Any) -> None:
+    def _tell(
+        self, service_id: str, path: str, method: str = "POST", *, to_start: bool = False, **options: Any
+    ) -> None:
         try:
             self._connection.ask(method, path, **options)
         except Unwilling as answer:
-            raise trouble(service_id, answer.status, answer.text, self.look) from answer
+            raise trouble(service_id, answer.status, answer.text, self.look, to_start=to_start) from answer
 
 
 def _events(response: Any, end: float) -> Generator[Event, None, None]:

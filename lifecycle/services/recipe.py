@@ -25,7 +25,7 @@ def body(old: Mapping[str, Any], parents: Mapping[Share, str], image: str, exist
         host = {key: value for key, value in host.items() if key not in OF_ITS_OWN_PORTS}
     elif config.get("Hostname") == old["Id"][:SHORT]:
         del config["Hostname"]
-    host["VolumesFrom"] = [source for source in host.get("VolumesFrom") or () if exists(source.split(":")[0])]
+    host["VolumesFrom"] = [each for each in host.get("VolumesFrom") or () if exists(each.split(":")[0])] or None
     host["Mounts"] = [_named(mount, old["Mounts"]) for mount in host.get("Mounts") or ()]
     host["Binds"] = [*(host.get("Binds") or ()), *_held(old["Mounts"], host)]
     return {**config, "Image": image, "HostConfig": host, "NetworkingConfig": _first(networks(old))}

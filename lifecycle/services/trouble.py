@@ -57,8 +57,11 @@ def refusal(status: int, text: str) -> EngineRefused | None:
     return EngineRefused(text or "the engine refused") if is_ours else None
 
 
-def trouble(service_id: str, status: int, text: str, look: Look) -> ServiceTrouble:
-    """Why the engine did not do as told with this container, from its answer and a new look at what there is."""
+def trouble(service_id: str, status: int, text: str, look: Look, *, to_start: bool) -> ServiceTrouble:
+    """Why the engine did not do as told with this container, from its answer and a new look at what there is.
+
+    Only who was `to_start` can lack a parent.
+    """
     if refused := refusal(status, text):
         return refused
     seen = look(service_id)
@@ -67,7 +70,8 @@ def trouble(service_id: str, status: int, text: str, look: Look) -> ServiceTroub
     state = seen.get("State") or {}
     if state.get("Dead") or state.get("Status") in LEAVING:
         return ServiceRemoving(text)
-    return missing(seen.get("HostConfig") or {}, look) or _by_words(status, text, state)
+    lacking = missing(seen.get("HostConfig") or {}, look) if to_start else None
+    return lacking or _by_words(status, text, state)
 
 
 def trouble_of_create(status: int, text: str, host: Mapping[str, Any], look: Look) -> ServiceTrouble:
