@@ -7,6 +7,8 @@ from enum import StrEnum
 
 SET_ASIDE = ".lifecycle-old"
 """A container that is being re-created has this after its name until the new one runs."""
+ENGINE = "*"
+"""The key of the engine itself; no container has such a name."""
 SHORT = 12  # characters of an id that people are shown
 
 
@@ -16,6 +18,11 @@ def key_of(name: str, labels: Mapping[str, str]) -> str:
     if not all(compose):
         return name.removesuffix(SET_ASIDE)
     return "/".join(compose[:2] if compose[2] == "1" else compose)
+
+
+def is_meant(word: str, key: str, name: str) -> bool:
+    """True if people may mean this one by a word: its key, its name, or the service that it is of."""
+    return word in (key, name) or word == "/".join(key.split("/")[1:2])
 
 
 class State(StrEnum):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from lifecycle.domain.recovery import Alert, Memory, Plan, Tone, Unrestartable, Verdict
-from lifecycle.domain.service import SHORT, Action, Snapshot
+from lifecycle.domain.service import ENGINE, SHORT, Action, Snapshot
 from lifecycle.errors import (
     DaemonTrouble,
     DependencyDown,
@@ -23,7 +23,6 @@ from lifecycle.errors import (
 from lifecycle.services.alert import tell
 from lifecycle.services.engine import Engine
 from lifecycle.services.plan import plan
-from lifecycle.services.remember import ENGINE
 from lifecycle.services.repair import perform
 from lifecycle.settings import Settings
 from lifecycle.store import recoveries, services, unrestartables
@@ -62,6 +61,11 @@ class Report:
     plan: Plan
     engine: str
     """The engine's id."""
+
+    @property
+    def found(self) -> int:
+        """How many actions there were."""
+        return len(self.acts)
 
     @property
     def again_in(self) -> float | None:
@@ -207,9 +211,9 @@ class Monitor:
                 noted = unrestartables.note(connection, engine, _unrestartable(action, error), sight.snapshot.services)
             if isinstance(error, EngineRefused):
                 seconds = self._settings.docker_probe_every
-                refused = services.observe(connection, engine, ENGINE, seconds=seconds, why=REFUSED)
+                refused = services.observe(connection, engine, seconds=seconds, why=REFUSED)
             elif error is None and sight.memory.of(ENGINE).told:
-                obeyed = services.obeyed(connection, engine, ENGINE)
+                obeyed = services.obeyed(connection, engine)
         _log_outcome(action, error, noted=noted)
         if refused or obeyed:
             tone, text = (

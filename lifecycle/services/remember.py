@@ -7,8 +7,6 @@ from typing import Any
 from lifecycle.domain.recovery import Alert, Decision, Memory, Remembered, Tone, Verdict
 from lifecycle.settings import Settings
 
-ENGINE = "*"
-"""The key of the engine itself; no container has such a name."""
 MOST_IDS = 10
 SEEN_EVERY = timedelta(hours=1)
 Changes = dict[str, Any]

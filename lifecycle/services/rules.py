@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lifecycle.domain.recovery import Decision, Need, Verdict
-from lifecycle.domain.service import SHORT, Recover, Service, State
+from lifecycle.domain.service import ENGINE, SHORT, Recover, Service, State
 from lifecycle.services.diagnosis import Case, is_well, was_stopped
 from lifecycle.services.graph import Edge, Strength
-from lifecycle.services.remember import ENGINE
 from lifecycle.services.scope import in_scope
 from lifecycle.settings import Settings
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lifecycle.domain.recovery import Fate, Hint, Memory, Remembered
+from lifecycle.domain.service import ENGINE, is_meant
 from lifecycle.store import unrestartables
 from lifecycle.store.clock import later, latest, now
 from lifecycle.store.tables import docker_actions, docker_services
@@ -52,6 +53,12 @@ def time(connection: sa.Connection) -> datetime:
 def engines(connection: sa.Connection) -> list[str]:
     """The engines of which anything is remembered."""
     return list(connection.execute(sa.select(s.engine).distinct().order_by(s.engine)).scalars())
+
+
+def find(connection: sa.Connection, word: str) -> list[tuple[str, str]]:
+    """Engine and key of each service that a word may mean: a key, a container's name, or a service of Compose."""
+    query = sa.select(s.engine, s.key, s.name).where(s.key != ENGINE).order_by(s.engine, s.key)
+    return [(row.engine, row.key) for row in connection.execute(query) if is_meant(word, row.key, row.name)]
 
 
 def save(
@@ -133,8 +140,9 @@ def reset(connection: sa.Connection, engine: str, keys: Collection[str]) -> int:
     return connection.execute(rows.values(**FORGIVEN, paused=False, version=s.version + 1)).rowcount
 
 
-def observe(connection: sa.Connection, engine: str, key: str, *, seconds: float, why: str) -> bool:
+def observe(connection: sa.Connection, engine: str, *, seconds: float, why: str) -> bool:
     """The engine lets nobody act: only look, for so long; True for the first who says so."""
+    key = ENGINE
     connection.execute(
         INSERT[connection.dialect.name](docker_services).values(engine=engine, key=key).on_conflict_do_nothing()
     )
@@ -144,9 +152,9 @@ def observe(connection: sa.Connection, engine: str, key: str, *, seconds: float,
     return first
 
 
-def obeyed(connection: sa.Connection, engine: str, key: str) -> bool:
+def obeyed(connection: sa.Connection, engine: str) -> bool:
     """The engine lets us act again; True for the first who says so."""
-    refused = docker_services.update().where(s.engine == engine, s.key == key, s.told.is_not(None))
+    refused = docker_services.update().where(s.engine == engine, s.key == ENGINE, s.told.is_not(None))
     return connection.execute(refused.values(told=None, quiet_until=None, version=s.version + 1)).rowcount == 1
 
 
