@@ -56,7 +56,7 @@ class Engine(Server):
 
     @property
     def _group(self) -> str:
-        return f"lifecycle-{self.home.name}"
+        return f"lifecycle-{self.home.name.encode().hex()}"  # a namespace takes no name that ends in "_"
 
     def _prepare(self) -> None:
         if missing := [word for word in NEEDED if shutil.which(word) is None]:
