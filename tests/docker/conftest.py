@@ -1,5 +1,7 @@
 """One engine for all tests of it, a project of its own for each."""
 
+import shutil
+
 import pytest
 
 from tests.conftest import started
@@ -52,3 +54,38 @@ def proxy(engine, tmp_path):
     proxy = Proxy(engine.socket, tmp_path)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory):
+    from lifecycle.store import schema
+    from lifecycle.store.engine import Database
+
+    path = tmp_path_factory.mktemp("template") / "lifecycle.db"
+    database = Database(f"sqlite:///{path}")
+    schema.migrate(database)
+    database.dispose()
+    return path
+
+
+@pytest.fixture
+def new_ward(scene, engine, migrated, tmp_path):
+    """Gives recovery over the scene, with other settings where a test wants them."""
+    from tests.docker.ward import Ward
+
+    wards = []
+    path = tmp_path / "lifecycle.db"
+    shutil.copy(migrated, path)
+
+    def give(**settings):
+        wards.append(Ward(scene, settings.pop("docker_url", engine.url), f"sqlite:///{path}", **settings))
+        return wards[-1]
+
+    yield give
+    for ward in wards:
+        ward.close()
+
+
+@pytest.fixture
+def ward(new_ward):
+    return new_ward()

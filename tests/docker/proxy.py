@@ -18,7 +18,7 @@ class Proxy:
     def __init__(self, engine_socket: Path, folder: Path):
         self._engine, self.socket = engine_socket, folder / "proxy"
         self.refuses = lambda method, path: False
-        self.silent = False
+        self.silences = lambda method, path: False
         self.asked = []
         self._open = []
         self._listener = socket.socket(socket.AF_UNIX)
@@ -62,16 +62,16 @@ class Proxy:
         method, path, _ = head.split(b"\r\n")[0].decode().split(" ")
         self.asked.append((method, path))
         self._open.append(inner)
-        if self.silent:
+        if self.silences(method, path):
             return  # it stays open, and nothing comes
         if self.refuses(method, path):
             with suppress(OSError):
                 inner.sendall(FORBIDDEN)
             inner.close()
             return
-        self._lead(inner, head)
+        self._lead(inner, head, method, path)
 
-    def _lead(self, inner, head):
+    def _lead(self, inner, head, method, path):
         outer = socket.socket(socket.AF_UNIX)
         try:
             outer.connect(str(self._engine))
@@ -82,16 +82,16 @@ class Proxy:
         line, _, rest = head.partition(b"\r\n")
         outer.sendall(line + b"\r\nConnection: close\r\n" + rest)
         threading.Thread(target=pour, args=(inner, outer), daemon=True).start()
-        self._give(outer, inner)
+        self._give(outer, inner, method, path)
 
-    def _give(self, outer, inner):
+    def _give(self, outer, inner, method, path):
         """The answer; once silent, the rest of it is swallowed."""
         with suppress(OSError):
             while data := outer.recv(65536):
-                if self.silent:
+                if self.silences(method, path):
                     return
                 inner.sendall(data)
-        if not self.silent:
+        if not self.silences(method, path):
             for end in (outer, inner):
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)

@@ -180,7 +180,7 @@ def test_an_engine_that_is_silent_or_away(scene, seam, proxy, tmp_path):
     service = service_of(seam, scene.up("one"))
     behind = Engine(Settings(docker_url=proxy.url, docker_timeout=0.5))
     assert behind.look(service.id)
-    proxy.silent = True
+    proxy.silences = lambda method, path: True
     with pytest.raises(DaemonTrouble):
         behind.look(service.id)
     with pytest.raises(DaemonTrouble):
@@ -210,6 +210,6 @@ def test_a_stream_that_breaks_off_or_falls_silent_is_known(scene, seam, proxy):
     with pytest.raises(DaemonTrouble):
         list(heard)
     heard = behind.events(seconds=0.5)
-    proxy.silent = True
+    proxy.silences = lambda method, path: True
     with pytest.raises(DaemonTrouble):
         list(heard)
