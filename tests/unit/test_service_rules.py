@@ -242,9 +242,21 @@ def test_a_stopped_parent_leaves_its_dependents_in_peace():
     assert verdicts(*fleet) == {"vpn": "stopped", "app": "well", "web": "waits"}
 
 
-@pytest.mark.parametrize("state", [State.PAUSED, State.RESTARTING, State.REMOVING, State.DEAD])
-def test_the_engine_or_an_operator_is_at_work(state):
-    assert actions(unhealthy("db", state=state), service("app", **on("db"))) == []
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (State.PAUSED, "paused by an operator"),
+        (State.RESTARTING, "its engine is restarting it"),
+        (State.REMOVING, "being removed"),
+        (State.DEAD, "being removed"),
+    ],
+)
+def test_the_engine_or_an_operator_is_at_work(state, said):
+    vpn = service("vpn")
+    app = unhealthy("app", state=state, **inside(identity("old")), **on("vpn"))
+    for asked in ([], ["app"]):
+        assert actions(vpn, app, service("web", **on("app")), asked=asked) == []
+        assert decided(app, vpn, asked=asked).reason == said
 
 
 def test_what_somebody_is_about_to_start():
