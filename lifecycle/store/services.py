@@ -58,7 +58,7 @@ def engines(connection: sa.Connection) -> list[str]:
 def find(connection: sa.Connection, word: str) -> list[tuple[str, str]]:
     """Engine and key of each service that a word may mean: a key, a container's name, or a service of Compose."""
     query = sa.select(s.engine, s.key, s.name).where(s.key != ENGINE).order_by(s.engine, s.key)
-    return [(row.engine, row.key) for row in connection.execute(query) if is_meant(word, row.key, row.name)]
+    return [(row.engine, row.key) for row in connection.execute(query) if is_meant(word, row.key, row.name or "")]
 
 
 def save(
@@ -160,6 +160,7 @@ def obeyed(connection: sa.Connection, engine: str) -> bool:
 
 def _as_value(row: Any) -> Remembered:
     values = row._asdict()
+    values["name"] = values["name"] or ""
     values["ids"] = tuple(values["ids"] or ())
     values["fate"] = Fate(values["fate"]) if values["fate"] else None
     return Remembered(**values)

@@ -185,7 +185,7 @@ docker_services = sa.Table(
     metadata,
     sa.Column("engine", sa.String(255), primary_key=True),
     sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False, server_default=""),
+    sa.Column("name", sa.Text),
     sa.Column("ids", Json),
     sa.Column("made_id", sa.String(64)),
     sa.Column("baseline", UtcDateTime),

@@ -19,7 +19,7 @@ def upgrade() -> None:
         "docker_services",
         sa.Column("engine", sa.String(255), primary_key=True),
         sa.Column("key", sa.Text, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False, server_default=""),
+        sa.Column("name", sa.Text),
         sa.Column("ids", sa.JSON(none_as_null=True)),
         sa.Column("made_id", sa.String(64)),
         sa.Column("baseline", UtcDateTime),
