@@ -75,6 +75,8 @@ class Remembered:
     """Recoveries before do not count."""
     fate: Fate | None = None
     fate_id: str | None = None
+    heard_at: datetime | None = None
+    """When an event last told of it."""
     quiet_until: datetime | None = None
     paused: bool = False
     told: str | None = None

@@ -106,7 +106,7 @@ class Sight:
     memory: Memory
     plan: Plan
     outdated: frozenset[str]
-    """Keys that another has acted on since the engine was asked: what was seen of them counts for nothing."""
+    """Keys that another has acted on, or an event told of, since the engine was asked: what was seen of them is old."""
 
 
 class Monitor:
@@ -132,7 +132,11 @@ class Monitor:
         with self._database.read() as connection:
             memory, at = services.recall(connection, snapshot.engine, within=self._settings.docker_budget_within)
         made = plan(snapshot, memory, self._settings, at, asked=asked)
-        fresh = {key for key, row in memory.services.items() if row.acted_at is not None and row.acted_at >= before}
+        fresh = {
+            key
+            for key, row in memory.services.items()
+            if any(at >= before for at in (row.acted_at, row.heard_at) if at)
+        }
         return Sight(snapshot=snapshot, memory=memory, plan=made, outdated=frozenset(fresh))
 
     def run(self, asked: frozenset[str] = frozenset()) -> Report:

@@ -120,7 +120,7 @@ def hear(connection: sa.Connection, engine: str, hint: Hint, *, quiet: float, ou
     idle = sa.or_(s.locked_until.is_(None), s.locked_until <= now())
     long_ago = sa.or_(s.acted_at.is_(None), later(s.acted_at, ours_for) <= now())
     theirs = docker_services.update().where(s.engine == engine, s.key == hint.key, idle, long_ago)
-    values: dict[str, Any] = {"version": s.version + 1}
+    values: dict[str, Any] = {"version": s.version + 1, "heard_at": now()}
     if hint.fate is not None:
         values |= {"fate": str(hint.fate), "fate_id": hint.id}
     if hint.is_quiet:

@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("forgiven_at", UtcDateTime),
         sa.Column("fate", sa.String(16)),
         sa.Column("fate_id", sa.String(64)),
+        sa.Column("heard_at", UtcDateTime),
         sa.Column("quiet_until", UtcDateTime),
         sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("told", sa.Text),
