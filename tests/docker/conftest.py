@@ -9,7 +9,6 @@ from tests.conftest import started
 
 @pytest.fixture(scope="session")
 def engine():
-    pytest.importorskip("docker")
     from tests.docker.engine import Engine
 
     engine = started(Engine())

@@ -4,15 +4,14 @@ Its bridges, firewall rules, mounts and processes are all inside; when its first
 """
 
 import ctypes
+import importlib.util
 import os
 import shutil
 import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-
-import docker
-from docker.errors import DockerException
+from typing import Any
 
 from job.binaries import ServerMissing
 from job.servers import Server
@@ -40,7 +39,9 @@ class Engine(Server):
     def url(self) -> str:
         return f"unix://{self.socket}"
 
-    def client(self, timeout: float = 60) -> docker.DockerClient:
+    def client(self, timeout: float = 60) -> Any:
+        import docker
+
         return docker.DockerClient(base_url=self.url, timeout=timeout)
 
     def loopback(self, port: int) -> "Loopback":
@@ -59,6 +60,8 @@ class Engine(Server):
         return f"lifecycle-{self.home.name.encode().hex()}"  # a namespace takes no name that ends in "_"
 
     def _prepare(self) -> None:
+        if importlib.util.find_spec("docker") is None:
+            raise ServerMissing("No Docker client here: pip install docker")
         if missing := [word for word in NEEDED if shutil.which(word) is None]:
             raise ServerMissing(f"No {' and no '.join(missing)} here: {INSTALL}")
         if os.geteuid() != 0:
@@ -86,6 +89,8 @@ class Engine(Server):
         return [*INSIDE, "sh", "-c", f"busybox ifconfig lo up && exec dockerd {words}"]
 
     def _ready(self) -> bool:
+        from docker.errors import DockerException
+
         with suppress(DockerException, OSError):
             client = self.client()
             try:

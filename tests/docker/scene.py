@@ -7,8 +7,6 @@ import tarfile
 import uuid
 from contextlib import suppress
 
-from docker.errors import NotFound
-
 MARK = "lifecycle.test"
 IMAGE = "lifecycle-test:busybox"
 PROJECT = "com.docker.compose.project"
@@ -49,6 +47,8 @@ class Scene:
         self.mark = {MARK: self.project}
 
     def close(self):
+        from docker.errors import NotFound
+
         for service in self.listed():
             with suppress(NotFound):
                 self.api.remove_container(service["Id"], force=True, v=True)
@@ -95,6 +95,8 @@ class Scene:
 
     def seen(self, service):
         """What the engine says of it, by its name; None where there is none."""
+        from docker.errors import NotFound
+
         try:
             return self.api.inspect_container(self.name(service))
         except NotFound:

@@ -4,7 +4,6 @@ import threading
 import time
 
 import pytest
-from docker.errors import APIError
 
 from tests.docker.scene import LASTING
 from tests.docker.test_recovery import BOTH, CRASHING
@@ -61,6 +60,8 @@ def test_a_crash_is_told_from_a_stop_by_what_was_heard(scene, new_ward):
 
 def test_an_updater_is_not_disturbed(pair, new_ward):
     """T5"""
+    from docker.errors import APIError
+
     ward = new_ward(docker_quiet=2.0)
     refused = []
     with ward.watching():
