@@ -1,6 +1,6 @@
 """What a look at the containers leaves in memory: who was seen, who is well again, and what people have to be told."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,11 +18,13 @@ def remember(
     """Of each key what changes in its row, and the alerts that go with that. Nothing of a row that is in hand."""
     changes: dict[str, Changes] = {}
     alerts: list[Alert] = []
-    for decision in decisions:
+    decided = list(decisions)
+    shared = {reference for decision in decided for reference in decision.service.shares.values()}
+    for decision in decided:
         row = memory.of(decision.service.key)
         if decision.verdict is Verdict.HELD:
             continue
-        new = _seen(decision, row, now)
+        new = _seen(decision, row, now, shared)
         told = _told(decision, row, new, settings, now)
         changed = {name: value for name, value in new.items() if getattr(row, name) != value}
         if changed:
@@ -31,12 +33,17 @@ def remember(
     return changes, tuple(alerts)
 
 
-def _seen(decision: Decision, row: Remembered, now: datetime) -> Changes:
-    """Who it is now, and how it is. R85: what is seen first is only stored."""
+def _seen(decision: Decision, row: Remembered, now: datetime, shared: Collection[str]) -> Changes:
+    """Who it is now, and how it is. R85: what is seen first is only stored.
+
+    An id by which somebody still names what they shared is kept, however many came after it.
+    """
     service = decision.service
     new: Changes = {"name": service.name, "verdict": str(decision.verdict), "reason": decision.reason}
     if row.ids[:1] != (service.id,):
-        new["ids"] = (service.id, *(each for each in row.ids if each != service.id))[:MOST_IDS]
+        before = [each for each in row.ids if each != service.id]
+        kept = [each for place, each in enumerate(before, 1) if place < MOST_IDS or each in shared]
+        new["ids"] = (service.id, *kept)
     if row.baseline is None:
         new["baseline"] = service.started_at
     if row.fate is not None and (service.is_running or row.fate_id != service.id):

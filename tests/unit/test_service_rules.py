@@ -136,6 +136,13 @@ def test_who_took_the_parents_place_is_known(fleet, memory):
     assert actions(*fleet, memory=memory) == ["recreate app"]
 
 
+def test_a_parent_replaced_many_times_is_still_known_by_the_id_that_somebody_names():
+    ids = tuple(identity(f"vpn of {day}") for day in range(20))
+    memory = remembered(row("vpn", ids=ids))
+    changes = look(service("vpn"), service("app", **inside(ids[15])), memory=memory).changes
+    assert changes["shop/vpn"]["ids"] == (service("vpn").id, *ids[:9], ids[15])
+
+
 def test_of_two_declared_parents_the_one_that_says_restart_is_meant():
     app = service("app", **inside(identity("old")))
     both = on("vpn")["depends_on"] + on("db", restart=False)["depends_on"]
