@@ -26,6 +26,13 @@ def client(engine):
     client.close()
 
 
+@pytest.fixture(scope="session")
+def node_image(client):
+    from tests.docker.image import import_node
+
+    import_node(client)
+
+
 @pytest.fixture
 def scene(client):
     from tests.docker.scene import Scene

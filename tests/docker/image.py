@@ -34,7 +34,7 @@ def import_node(client):
 
 def _fill(archive, folder):
     stdlib = Path(sysconfig.get_path("stdlib"))
-    files = _required("celery-lifecycle", ["postgres"])
+    files = _required("celery-lifecycle", ["postgres", "docker"])
     native = [PYTHON, *map(str, stdlib.glob("lib-dynload/*.so")), *(str(each) for each in files if ".so" in each.name)]
     archive.add(Path(PYTHON).resolve(), PYTHON)
     archive.add(stdlib, str(stdlib), filter=_wanted)

@@ -112,7 +112,13 @@ class Scene:
         return self.state(service)["StartedAt"]
 
     def interfaces(self, service):
-        return self.run_in(service, "ls", "/sys/class/net").split()
+        """Those that it sees; none while it does not run, or is not there."""
+        from docker.errors import APIError
+
+        seen = self.seen(service)
+        with suppress(APIError):
+            return self.run_in(service, "ls", "/sys/class/net").split() if seen and seen["State"]["Running"] else []
+        return []
 
     def run_in(self, service, *words):
         made = self.api.exec_create(self.id(service), list(words))

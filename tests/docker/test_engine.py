@@ -19,6 +19,7 @@ from lifecycle.errors import (
 from lifecycle.services.engine import Engine
 from lifecycle.services.inspected import canonical
 from lifecycle.settings import Settings
+from tests.docker import image
 from tests.docker.scene import DEAF, HEALTH
 from tests.docker.waiting import eventually
 
@@ -213,3 +214,27 @@ def test_a_stream_that_breaks_off_or_falls_silent_is_known(scene, seam, proxy):
     proxy.silences = lambda method, path: True
     with pytest.raises(DaemonTrouble):
         list(heard)
+
+
+ASK = """
+from lifecycle.services.engine import Engine
+from lifecycle.settings import Settings
+print("own", Engine(Settings(docker_url="unix:///engine")).snapshot().own)
+"""
+
+
+@pytest.mark.parametrize("network", ["own", "shared"])
+def test_who_runs_in_a_container_knows_in_which(scene, engine, seam, node_image, network):
+    """R4, also with the host name of another container."""
+    parent = scene.up("parent")
+    mode = scene.network if network == "own" else f"container:{parent}"
+    asking = scene.up(
+        "asking",
+        Image=image.IMAGE,
+        Cmd=[image.PYTHON, "-c", ASK],
+        Env=[f"PYTHONPATH={image.PACKAGES}"],
+        host={"NetworkMode": mode, "Binds": [f"{engine.socket}:/engine"]},
+    )
+    scene.api.wait(asking)
+    assert scene.api.logs(asking).decode().split() == ["own", asking]
+    assert seam.snapshot().own is None

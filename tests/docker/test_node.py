@@ -20,11 +20,6 @@ QUEUE, ELSEWHERE = "docked", "somewhere-else"
 LOST = ["PENDING", "RUNNING", "INTERRUPTED", "PENDING", "RUNNING", "COMPLETED"]
 
 
-@pytest.fixture(scope="session")
-def node_image(client):
-    image.import_node(client)
-
-
 @pytest.fixture
 def world(engine, valkey, postgres_url, tmp_path):
     """A broker and a database that both sides reach, and a node outside that nothing happens to."""

@@ -1,13 +1,19 @@
 """Recovery by passes, as beat has them made: what is repaired, in which order, and what is left alone."""
 
+import multiprocessing
+import os
+import signal
 import threading
+import time
 
 import pytest
 
 from lifecycle.domain.recovery import Unrestartable
 from lifecycle.errors import DaemonTrouble
-from lifecycle.services.monitor import monitor_of
+from lifecycle.services.engine import Engine
+from lifecycle.services.monitor import monitor_of, recover_services
 from lifecycle.store import unrestartables
+from lifecycle.store.engine import Database
 from tests.docker.scene import DEAF, HEALTH, LASTING, SERVICE
 from tests.docker.waiting import eventually
 
@@ -321,6 +327,32 @@ def test_what_is_asked_for_by_hand_is_done_though_it_was_stopped(scene, ward):
     assert ward.recover("parent")[:1] == ["start parent"]
     ward.recover_until(lambda: scene.interfaces("child") == BOTH)
     assert ward.done == ["start parent", "restart child"]
+
+
+def test_a_recreation_whose_monitor_was_killed_is_ended_by_the_next(scene, new_ward):
+    """T20"""
+    ward = new_ward(docker_lock=1.0)
+    scene.up("child", host=scene.sharing(scene.up("parent")), StopTimeout=1)
+    ward.calm(1)
+    replace(scene)
+    process = multiprocessing.get_context("spawn").Process(target=recover_and_die, args=(ward.settings,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert len(scene.names()) == 3
+    ward.recover_until(lambda: scene.interfaces("child") == BOTH)
+    assert scene.names() == [scene.name("child"), scene.name("parent")]
+    ward.calm()
+
+
+def recover_and_die(settings):
+    """Passes, in a process of its own, until it comes to the start of what it has re-created."""
+    engine = Engine(settings)
+    engine.start = lambda service_id: os.kill(os.getpid(), signal.SIGKILL)
+    database = Database(settings.database_url)
+    while True:
+        recover_services(database, engine, settings)
+        time.sleep(0.1)
 
 
 def test_labels_alone_bring_a_container_under_recovery(scene, new_ward):

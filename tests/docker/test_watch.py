@@ -24,8 +24,7 @@ def pair(scene):
 
 def both(scene):
     """The child has its parent's network."""
-    seen = scene.seen("child")
-    return bool(seen and seen["State"]["Running"]) and scene.interfaces("child") == BOTH
+    return scene.interfaces("child") == BOTH
 
 
 def looked(ward):
