@@ -55,7 +55,7 @@ def test_the_paragraph_of_a_room_names_its_files(room):
     assert {file for file in files if f"`{file}`" not in paragraph} == set()
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/docker.md"])
 def test_links_between_documents_lead_somewhere(name):
     document = ROOT / name
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
