@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+import threading
 from collections.abc import Callable, Collection
 from contextlib import closing
 from functools import partial
@@ -103,7 +104,8 @@ def watch_engine(lifecycle: Lifecycle, *, quiet: bool) -> None:
     with closing(Engine(lifecycle.settings)) as engine, closing(Engine(lifecycle.settings)) as stream:
         watch = Watch(lifecycle.database, stream, Looker(lifecycle, engine), lifecycle.settings)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: watch.stop())
+            # In a thread: the lock of an event may be held by the very line that the signal interrupts.
+            signal.signal(number, lambda *_: threading.Thread(target=watch.stop).start())
         watch.run()
 
 

@@ -86,7 +86,9 @@ def examine(lifecycle: "Lifecycle", facts: Facts) -> Iterator[Finding]:
         settings = lifecycle.settings
     except LifecycleError:
         return
-    if settings.docker:
+    if settings.docker and not facts.recorded.id:
+        yield Finding("docker", Level.SKIP, "needs database and schema")
+    elif settings.docker:
         problems = list(_problems(settings, facts))
         run_of = facts.recorded.passes.get(NAME)
         fine = "" if run_of is None else f"services were looked at {run_of.begun:.0f} s ago"

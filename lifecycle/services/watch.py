@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lifecycle.domain.recovery import Fate, Hint
 from lifecycle.domain.service import Event, Recover, key_of
-from lifecycle.errors import EngineMissing, LifecycleError, SchemaMissing, ServiceTrouble, StoreError
+from lifecycle.errors import EngineMissing, SchemaMissing, ServiceTrouble, StoreError
 from lifecycle.services.monitor import Report
 from lifecycle.settings import Settings
 from lifecycle.store import services
@@ -100,7 +100,7 @@ class Watch:
                 for event in events:
                     pause = FIRST
                     self._hear(event)
-            except LifecycleError as error:
+            except Exception as error:  # noqa: BLE001 - without its listener a watch would go on, and be slow unseen
                 self._complain("not listening", error)
                 self._over.wait(jittered(pause))
                 pause = min(2 * pause, LONGEST)
@@ -146,7 +146,7 @@ class Watch:
             return ENDING.get(self._killed.pop(event.id, ""), Fate.CRASHED)
         return Fate.STOPPED if event.action == "stop" else None
 
-    def _complain(self, what: str, error: LifecycleError) -> None:
+    def _complain(self, what: str, error: Exception) -> None:
         """Once for each trouble, however long it lasts."""
         if self._troubles.get(what) != type(error).__name__:
             log.error("%s: %s", what, error)

@@ -136,6 +136,11 @@ def test_nothing_is_said_where_nobody_asks_for_it(app):
     assert list(docker.examine(app.lifecycle, NOTHING)) == []
 
 
+def test_it_needs_the_database(app):
+    app.conf.lifecycle_docker = True
+    assert [each.level for each in docker.examine(app.lifecycle, NOTHING)] == [Level.SKIP]
+
+
 def test_a_look_in_time_is_fine_whoever_can_reach_the_engine(app):
     (found,) = finds(app, begun=12)
     assert (found.check, found.level, found.message) == ("docker", Level.OK, "services were looked at 12 s ago")
