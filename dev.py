@@ -41,6 +41,7 @@ STAGES = {
     "coverage erase": ["-m", "coverage", "erase"],  # what a run left that was cut off
     # Two at once, a file each, where tests wait for databases; one after the other where they time real nodes.
     "pytest": ["-m", "coverage", "run", "-m", "pytest", "-n", "2", "--dist", "loadfile", *ELSEWHERE],
+    "pytest docker": ["-m", "coverage", "run", "-m", "pytest", "tests/docker"],
     "pytest acceptance": ["-m", "coverage", "run", "-m", "pytest", "tests/acceptance"],
     "chaos": ["-m", "chaos", "--minutes", "2", "--seed", "1"],
     "coverage combine": ["-m", "coverage", "combine", "--quiet"],
