@@ -1,12 +1,13 @@
 """The way to a Docker engine, whose every failure is told as one of two. Only here docker-py is known."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 from lifecycle.errors import DaemonTrouble, EngineMissing, EngineRefused, ServiceTrouble
 from lifecycle.services.trouble import refusal
 
 FAILED = 400
+OTHER_VERSION = "client version"
 NO_EXTRA = "The Docker client is not installed: pip install 'celery-lifecycle[docker]'"
 NO_SOCKET = ("FileNotFoundError", "PermissionError", "NotADirectoryError")
 
@@ -50,10 +51,16 @@ class Connection:
             url = f"{api.base_url}/v{api.api_version}{path}"
             response = api.request(method, url, **{"timeout": self.timeout, **options})
             if response.status_code >= FAILED:
-                raise Unwilling(response.status_code, _words(response))
+                self._refused(response.status_code, _words(response))
         except OSError as error:
             raise DaemonTrouble(f"the engine does not answer: {error}") from error
         return response
+
+    def _refused(self, status: int, text: str) -> NoReturn:
+        """An engine that was exchanged may speak another version: agree on one anew."""
+        if OTHER_VERSION in text:
+            self.close()
+        raise Unwilling(status, text)
 
     @cached_property
     def _api(self) -> Any:

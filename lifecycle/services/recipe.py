@@ -1,6 +1,7 @@
 """What a container is made from once more: the same configuration, in the namespaces of containers that live."""
 
 from collections.abc import Callable, Iterable, Mapping
+from posixpath import normpath
 from typing import Any
 
 from lifecycle.domain.service import SHORT, Share
@@ -9,7 +10,7 @@ from lifecycle.services.inspected import OF_CONTAINER, SHARED
 OF_ITS_OWN_NETWORK = ("Hostname", "Domainname", "ExposedPorts", "MacAddress")
 """With the network of another container a create that names these is refused; an inspection shows that one's."""
 OF_ITS_OWN_PORTS = ("PortBindings", "Links", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "PublishAllPorts")
-GIVEN = ("IPAMConfig", "Links", "DriverOpts", "Aliases")
+GIVEN = ("IPAMConfig", "Links", "DriverOpts", "Aliases", "GwPriority")
 """What its user said of a network; the rest of what an inspection shows is what came of it."""
 
 Body = dict[str, Any]
@@ -62,14 +63,15 @@ def _named(mount: Mapping[str, Any], held: Iterable[Mapping[str, Any]]) -> Body:
     """A mount without a source had a volume made for it: that one, not a new and empty one."""
     if mount.get("Type") != "volume" or mount.get("Source"):
         return dict(mount)
-    same = (each["Name"] for each in held if each["Destination"] == mount["Target"])
+    same = (each["Name"] for each in held if each["Destination"] == normpath(mount["Target"]))
     return {**mount, "Source": next(same, "")}
 
 
 def _held(held: Iterable[Mapping[str, Any]], host: Mapping[str, Any]) -> list[str]:
     """Binds of what it has mounted and nobody names: anonymous volumes, and what it had from another container."""
-    named = {bind.split(":")[1] for bind in host.get("Binds") or ()}
-    named |= {mount["Target"] for mount in host["Mounts"]} | set(host.get("Tmpfs") or ())
+    targets = [bind.split(":")[1] for bind in host.get("Binds") or ()]
+    targets += [*(mount["Target"] for mount in host["Mounts"]), *(host.get("Tmpfs") or ())]
+    named = set(map(normpath, targets))
     return [_bind(mount) for mount in held if mount["Destination"] not in named and mount["Type"] != "tmpfs"]
 
 

@@ -1,5 +1,6 @@
-"""A proxy before the engine's socket that refuses, or falls silent, when it is told to."""
+"""A proxy before the engine's socket that refuses, answers itself, or falls silent, when it is told to."""
 
+import json
 import socket
 import threading
 from contextlib import suppress
@@ -7,9 +8,11 @@ from pathlib import Path
 
 from tests.docker.engine import pour
 
-FORBIDDEN = (
-    b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 9\r\nConnection: close\r\n\r\nForbidden"
-)
+HEAD = "HTTP/1.1 {} Said\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n"
+
+
+def answer(status, kind, text):
+    return (HEAD.format(status, kind, len(text)) + text).encode()
 
 
 class Proxy:
@@ -18,6 +21,7 @@ class Proxy:
     def __init__(self, engine_socket: Path, folder: Path):
         self._engine, self.socket = engine_socket, folder / "proxy"
         self.refuses = lambda method, path: False
+        self.says = lambda method, path: None
         self.silences = lambda method, path: False
         self.asked = []
         self._open = []
@@ -66,7 +70,12 @@ class Proxy:
             return  # it stays open, and nothing comes
         if self.refuses(method, path):
             with suppress(OSError):
-                inner.sendall(FORBIDDEN)
+                inner.sendall(answer(403, "text/html", "Forbidden"))
+            inner.close()
+            return
+        if said := self.says(method, path):
+            status, text = said
+            inner.sendall(answer(status, "application/json", json.dumps({"message": text})))
             inner.close()
             return
         self._lead(inner, head, method, path)

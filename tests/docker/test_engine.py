@@ -177,6 +177,29 @@ def test_a_proxy_that_forbids_is_told_from_an_engine_that_cannot(scene, seam, pr
         behind.snapshot()
 
 
+def test_one_that_cannot_be_read_does_not_hide_the_others(scene, proxy):
+    broken = scene.up("broken", host=scene.sharing(scene.up("parent")))
+    proxy.says = lambda method, path: (500, "RWLayer is unexpectedly nil") if f"{broken}/json" in path else None
+    services = Engine(Settings(docker_url=proxy.url)).snapshot().services
+    assert services[scene.id("parent")].started_at is not None
+    read = services[broken]
+    assert (read.key, read.state, read.started_at) == (f"{scene.project}/broken", State.RUNNING, None)
+    assert read.shares == {Share.NETNS: scene.id("parent")}
+
+
+def test_with_an_engine_that_was_exchanged_a_version_is_agreed_upon_anew(scene, proxy):
+    behind = Engine(Settings(docker_url=proxy.url))
+    behind.snapshot()
+    too_old = "client version 1.41 is too old. Minimum supported API version is 1.44"
+    proxy.says = lambda method, path: (400, too_old)
+    with pytest.raises(DaemonTrouble):
+        behind.snapshot()
+    proxy.says = lambda method, path: None
+    proxy.asked.clear()
+    behind.snapshot()
+    assert proxy.asked[0] == ("GET", "/version")
+
+
 def test_an_engine_that_is_silent_or_away(scene, seam, proxy, tmp_path):
     service = service_of(seam, scene.up("one"))
     behind = Engine(Settings(docker_url=proxy.url, docker_timeout=0.5))

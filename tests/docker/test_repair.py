@@ -135,6 +135,50 @@ def test_one_with_networks_of_its_own_keeps_them(scene, seam):
     assert scene.interfaces("child") == ["eth0", "eth1", "lo"]
 
 
+def test_a_fixed_address_and_a_port_are_free_for_the_new_one(scene, seam):
+    from docker.types import IPAMConfig, IPAMPool
+
+    pool = IPAMConfig(pool_configs=[IPAMPool(subnet="10.215.0.0/24")])
+    fixed = scene.client.networks.create(f"{scene.project}_fixed", ipam=pool, labels=scene.mark).name
+    old = scene.up("parent", host={"IpcMode": "shareable"})
+    child = scene.up(
+        "child",
+        host={
+            "NetworkMode": fixed,
+            "IpcMode": f"container:{old}",
+            "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18080"}]},
+        },
+        NetworkingConfig={"EndpointsConfig": {fixed: {"IPAMConfig": {"IPv4Address": "10.215.0.77"}}}},
+        ExposedPorts={"80/tcp": {}},
+    )
+    scene.api.remove_container(old, force=True)
+    do(seam, Kind.RECREATE, child, **{Share.IPC: scene.up("parent", host={"IpcMode": "shareable"})})
+    after = scene.seen("child")["NetworkSettings"]
+    assert after["Networks"][fixed]["IPAddress"] == "10.215.0.77"
+    assert after["Ports"]["80/tcp"][0]["HostPort"] == "18080"
+
+
+def test_one_on_the_engines_own_bridge(scene, seam):
+    old = scene.up("parent", host={"IpcMode": "shareable"})
+    child = scene.up("child", host={"NetworkMode": "default", "IpcMode": f"container:{old}"})
+    scene.api.remove_container(old, force=True)
+    new = do(seam, Kind.RECREATE, child, **{Share.IPC: scene.up("parent", host={"IpcMode": "shareable"})})
+    assert scene.interfaces("child") == ["eth0", "lo"]
+    assert scene.seen("child")["Config"]["Hostname"] == new[:12]
+
+
+def test_a_volume_that_was_made_for_a_mount_is_mounted_again(scene, seam):
+    old = scene.up("parent")
+    mounts = [{"Type": "volume", "Target": "/data/"}, {"Type": "tmpfs", "Target": "/fast"}]
+    child = scene.up("child", CONTENT + LASTING, host={**scene.sharing(old), "Mounts": mounts})
+    eventually(lambda: scene.run_in("child", "cat", "/data/file") == "kept\n")
+    scene.api.remove_container(old, force=True)
+    do(seam, Kind.RECREATE, child, **{Share.NETNS: scene.up("parent")})
+    (volume,) = (mount for mount in scene.seen("child")["Mounts"] if mount["Type"] == "volume")
+    assert scene.api.inspect_volume(volume["Name"])
+    assert scene.run_in("child", "cat", "/data/file").startswith("kept")
+
+
 def test_what_it_had_from_a_container_that_is_gone_it_keeps(scene, seam):
     source = scene.up("source", CONTENT + LASTING, Volumes={"/data": {}})
     old = scene.up("parent")
