@@ -12,10 +12,18 @@ ENGINE = "*"
 SHORT = 12  # characters of an id that people are shown
 
 
+def is_oneoff(labels: Mapping[str, str]) -> bool:
+    """True for what `compose run` started."""
+    return labels.get("com.docker.compose.oneoff", "").lower() == "true"
+
+
 def key_of(name: str, labels: Mapping[str, str]) -> str:
-    """What stays of a container when it is re-created: `project/service`, `project/service/2`; else its name."""
+    """What stays of a container when it is re-created: `project/service`, `project/service/2`; else its name.
+
+    What `compose run` starts has the labels of the service that it is of, and is another one.
+    """
     compose = [labels.get(f"com.docker.compose.{each}", "") for each in ("project", "service", "container-number")]
-    if not all(compose):
+    if not all(compose) or is_oneoff(labels):
         return name.removesuffix(SET_ASIDE)
     return "/".join(compose[:2] if compose[2] == "1" else compose)
 

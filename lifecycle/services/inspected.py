@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from lifecycle.domain.service import Dependency, Health, Policy, Service, Share, State
+from lifecycle.domain.service import Dependency, Health, Policy, Service, Share, State, is_oneoff
 
 COMPOSE = "com.docker.compose."
 SHARED = {Share.NETNS: "NetworkMode", Share.IPC: "IpcMode", Share.PID: "PidMode"}
@@ -77,7 +77,7 @@ def _of_compose(labels: Mapping[str, str]) -> dict[str, Any]:
         "labels": dict(labels),
         "project": labels.get(COMPOSE + "project"),
         "service": labels.get(COMPOSE + "service"),
-        "oneoff": labels.get(COMPOSE + "oneoff", "").lower() == "true",
+        "oneoff": is_oneoff(labels),
         "depends_on": tuple(map(_dependency, _words(labels.get(COMPOSE + "depends_on", "")))),
     }
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lifecycle.domain.recovery import Fate, Hint, Unrestartable
-from lifecycle.domain.service import ENGINE, Event, Health, Kind, Share, Snapshot, State
+from lifecycle.domain.service import ENGINE, SET_ASIDE, Event, Health, Kind, Share, Snapshot, State
 from lifecycle.errors import (
     DaemonTrouble,
     DependencyDown,
@@ -21,6 +21,7 @@ from lifecycle.errors import (
     StoreUnreachable,
 )
 from lifecycle.services.monitor import Monitor
+from lifecycle.services.plan import plan
 from lifecycle.services.watch import Watch
 from lifecycle.settings import Settings
 from lifecycle.store import recoveries, services, unrestartables
@@ -243,6 +244,27 @@ def test_a_service_in_another_hand_is_left_to_it(shop):
     assert made.run() == ["restart db"]
 
 
+def test_an_alert_is_told_by_who_wrote_it_down(shop, caplog, monkeypatch):
+    """Two see the same; between the memory of this one and its write the other has written."""
+    made = shop(unhealthy("db", labels={"lifecycle.recover": "notify"}))
+
+    def plan_late(*args, **how):
+        found = plan(*args, **how)
+        monkeypatch.setattr("lifecycle.services.monitor.plan", plan)
+        Shop(made.database, *made.engine.fleet.values()).run()
+        return found
+
+    monkeypatch.setattr("lifecycle.services.monitor.plan", plan_late)
+    made.run()
+    made.run()
+    assert len([text for text in texts(caplog, logging.ERROR) if text.startswith("alert broken")]) == 1
+
+
+def test_what_was_left_behind_is_tidied_though_nothing_is_remembered(shop):
+    made = shop(service("app", name=f"shop-app-1{SET_ASIDE}", state=State.EXITED, exit_code=143))
+    assert made.run() == ["tidy app"]
+
+
 def test_a_dry_run_writes_nothing(shop, caplog):
     caplog.set_level(logging.INFO, "lifecycle.docker")
     made = shop(unhealthy("db"), docker_dry_run=True)
@@ -391,6 +413,19 @@ def test_what_is_no_concern_wakes_nobody(watching):
     streams.say("create", service("db"))
     eventually(lambda: made.row("db").quiet_until is not None)
     assert made.engine.looks == 2
+
+
+@pytest.mark.parametrize(
+    ("action", "wakes"), [("kill", False), ("create", False), ("start", True), ("die", True), ("destroy", True)]
+)
+def test_what_wakes_a_watch(shop, action, wakes):
+    db, streams = service("db"), Streams()
+    made = shop(db)
+    watch = Watch(made.database, streams, made.monitor, made.settings)
+    watch._pass()
+    streams.say(action, db)
+    watch._hear(streams.said.get())
+    assert watch._woken.is_set() is wakes
 
 
 def test_the_end_of_a_stream_is_no_trouble_and_all_is_looked_at_again(watching, caplog):

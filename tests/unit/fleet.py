@@ -39,6 +39,12 @@ def service(
     return Service(**{**made, **known})
 
 
+def one_off(name, /, **known):
+    """What `compose run` started: the labels of its service, a name of its own."""
+    made = {"labels": {"com.docker.compose.oneoff": "True"}, "oneoff": True, "id": identity(f"run of {name}")}
+    return service(name, **{"name": f"shop-{name}-run-0123", **made, **known})
+
+
 def on(*names, restart=True, condition="service_started"):
     return {"depends_on": tuple(Dependency(name, condition, restart) for name in names)}
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 ROOMS = ("domain", "store", "trees", "services", "runtime", "cli")
+LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/docker.md"]
 WIDEST = 160  # characters of a line: what a diff can show
 
 
@@ -55,7 +56,7 @@ def test_the_paragraph_of_a_room_names_its_files(room):
     assert {file for file in files if f"`{file}`" not in paragraph} == set()
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/docker.md"])
+@pytest.mark.parametrize("name", LINKED)
 def test_links_between_documents_lead_somewhere(name):
     document = ROOT / name
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())

@@ -19,6 +19,7 @@ from tests.unit.fleet import (
     inside,
     look,
     on,
+    one_off,
     remembered,
     row,
     service,
@@ -129,8 +130,9 @@ def test_nobody_knows_what_took_the_parents_place():
             remembered(row("vpn", ids=(identity("new"), identity("old")))),
         ),
         ((service("vpn"), service("db"), service("app", **inside(identity("old")), **on("vpn"))), Memory()),
+        ((service("vpn"), service("app", **inside(identity("old")), **on("vpn", restart=None))), Memory()),
     ],
-    ids=["service", "key", "name", "memory", "declared"],
+    ids=["service", "key", "name", "memory", "declared", "declared by an older Compose"],
 )
 def test_who_took_the_parents_place_is_known(fleet, memory):
     assert actions(*fleet, memory=memory) == ["recreate app"]
@@ -299,13 +301,31 @@ def test_of_two_containers_of_a_service_the_running_one_counts():
         (label(recover="perhaps"), "left alone"),
         (label(recover="notify"), "only told"),
         (label(recover="TRUE"), "acts"),
-        ({"oneoff": True}, "left alone"),
         ({"project": "blog"}, "left alone"),
         ({"project": "blog", **label(recover="true")}, "acts"),
     ],
 )
 def test_whose_it_is(known, said):
     assert decided(unhealthy("db", **known)).verdict == said
+
+
+def test_what_compose_run_started_is_nobody_for_us():
+    run = one_off("db", health=Health.UNHEALTHY, created=100, started=99, **on("vpn"))
+    assert decided(run).verdict == "left alone"
+    assert verdicts(exited("vpn"), run)["vpn"] == "left alone"
+    memory = remembered(row("db", baseline=ago(9_999)))
+    db, app = service("db"), service("app", started=3_599, **on("db"))
+    assert {each.service.name: str(each.verdict) for each in look(db, run, app, memory=memory).decisions} == {
+        db.name: "well",
+        run.name: "left alone",
+        app.name: "well",
+    }
+    assert actions(unhealthy("db"), run) == ["restart db"]
+
+
+def test_a_service_of_the_same_name_in_another_project_is_no_parent():
+    theirs = unhealthy("db", project="blog")
+    assert actions(theirs, unhealthy("app", **on("db"))) == ["restart app"]
 
 
 def test_without_a_setting_only_our_own_project_is_meant():
@@ -331,6 +351,21 @@ def test_in_another_hand():
     found = decided(unhealthy("db"), memory=memory)
     assert (found.verdict, found.again_in) == ("in hand", pytest.approx(7))
     assert decided(unhealthy("db"), memory=remembered(row("db", locked_by="dead", locked_until=ago(1)))).action
+
+
+def test_what_is_in_another_hand_is_not_written_over():
+    held = row("db", locked_by="other", locked_until=ahead(7))
+    assert look(unhealthy("db"), memory=remembered(held)).changes == {}
+
+
+def test_once_it_runs_again_how_it_ended_is_forgotten():
+    db = service("db")
+    known = {"ids": (db.id,), "name": db.name, "fate": Fate.STOPPED}
+    assert look(db, memory=remembered(row("db", fate_id=db.id, **known))).changes["shop/db"]["fate"] is None
+    ended = exited("db", 143)
+    assert "fate" not in look(ended, memory=remembered(row("db", fate_id=db.id, **known))).changes["shop/db"]
+    other = remembered(row("db", fate_id=identity("old"), **known))
+    assert look(ended, memory=other).changes["shop/db"]["fate"] is None
 
 
 # R70-R80, H17: limits
