@@ -16,13 +16,14 @@ def answer(status, kind, text):
 
 
 class Proxy:
-    """One request a connection, so that each is judged; streams stay as long as both ends do."""
+    """One request a connection, so that each is judged. What it silences never arrives, what it swallows is done."""
 
     def __init__(self, engine_socket: Path, folder: Path):
         self._engine, self.socket = engine_socket, folder / "proxy"
         self.refuses = lambda method, path: False
         self.says = lambda method, path: None
         self.silences = lambda method, path: False
+        self.swallows = lambda method, path: False
         self.asked = []
         self._open = []
         self._listener = socket.socket(socket.AF_UNIX)
@@ -97,10 +98,10 @@ class Proxy:
         """The answer; once silent, the rest of it is swallowed."""
         with suppress(OSError):
             while data := outer.recv(65536):
-                if self.silences(method, path):
+                if self.silences(method, path) or self.swallows(method, path):
                     return
                 inner.sendall(data)
-        if not self.silences(method, path):
+        if not (self.silences(method, path) or self.swallows(method, path)):
             for end in (outer, inner):
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)

@@ -81,6 +81,29 @@ def test_a_container_that_does_not_stay_up_was_not_repaired(scene, seam):
         do(seam, Kind.RESTART, brief)
 
 
+def test_a_restart_of_which_no_word_came_back_was_done(scene, proxy):
+    """T15"""
+    one = scene.up("one")
+    before = scene.started("one")
+    behind = Engine(Settings(docker_url=proxy.url, docker_settle=0.1, docker_timeout=2))
+    proxy.swallows = lambda method, path: "/restart" in path
+    assert do(behind, Kind.RESTART, one) == one
+    assert scene.started("one") != before
+
+
+def test_who_is_left_behind_again_meanwhile_was_not_repaired(scene, seam):
+    parent = scene.up("parent")
+    child = scene.up("child", host=scene.sharing(parent))
+
+    class Raced(Engine):
+        def restart(self, service):
+            super().restart(service)
+            scene.api.restart(parent, timeout=1)
+
+    with pytest.raises(NotVerified, match="left behind"):
+        do(Raced(Settings(docker_url=url_of(seam), docker_settle=0.1)), Kind.RESTART, child)
+
+
 def test_a_stopped_one_is_started(scene, seam):
     one = scene.up("one")
     scene.api.stop(one)
@@ -303,6 +326,20 @@ def test_a_recreation_that_was_killed_is_ended_by_who_comes_after(scene, seam, m
         assert now == child
         do(seam, Kind.RECREATE, child, **{Share.NETNS: parent})
     assert scene.interfaces("child") == ["eth0", "lo"]
+
+
+@pytest.mark.parametrize(("script", "stays"), [("sleep 1000", True), ("sleep 0.1; exit 4", False)])
+def test_a_successor_that_ended_stays_if_somebody_stopped_it(scene, seam, script, stays):
+    """T20"""
+    child, parent = replaced(scene)
+    scene.api.rename(child, scene.name("child") + SET_ASIDE)
+    successor = scene.up("child", script, host=scene.sharing(parent))
+    if stays:
+        scene.api.stop(successor, timeout=1)
+    eventually(lambda: scene.state("child")["Status"] == "exited")
+    assert do(seam, Kind.TIDY, child) == (successor if stays else child)
+    assert scene.names() == [scene.name("child"), scene.name("parent")]
+    assert do(seam, Kind.TIDY, scene.id("child")) == scene.id("child")
 
 
 def recreate_until(url, child, parent, moment):
