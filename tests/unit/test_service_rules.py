@@ -321,6 +321,8 @@ def test_what_compose_run_started_is_nobody_for_us():
         app.name: "well",
     }
     assert actions(unhealthy("db"), run) == ["restart db"]
+    waiting = unhealthy("app", **on("db"))
+    assert decided(waiting, unhealthy("db"), one_off("db")).verdict == "waits"
 
 
 def test_a_service_of_the_same_name_in_another_project_is_no_parent():
