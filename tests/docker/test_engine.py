@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -156,7 +157,7 @@ def test_its_own_time_to_stop_is_kept(scene, seam):
     assert time.monotonic() - began < 8
     assert scene.state("quick")["ExitCode"] == 137
     slow = service_of(seam, scene.up("slow", "trap 'sleep 1.5; exit 9' TERM; sleep 1000 & wait", StopTimeout=9))
-    seam.restart(slow)
+    Engine(Settings(docker_url=seam._connection._url, docker_timeout=1)).restart(slow)
     died = scene.api.events(since=0, until=time.time() + 1, filters={"event": "die", "container": slow.id}, decode=True)
     assert [event["Actor"]["Attributes"]["exitCode"] for event in died] == ["9"]
 
@@ -180,11 +181,14 @@ def test_a_proxy_that_forbids_is_told_from_an_engine_that_cannot(scene, seam, pr
 def test_one_that_cannot_be_read_does_not_hide_the_others(scene, proxy):
     broken = scene.up("broken", host=scene.sharing(scene.up("parent")))
     proxy.says = lambda method, path: (500, "RWLayer is unexpectedly nil") if f"{broken}/json" in path else None
-    services = Engine(Settings(docker_url=proxy.url)).snapshot().services
+    behind = Engine(Settings(docker_url=proxy.url))
+    services = behind.snapshot().services
     assert services[scene.id("parent")].started_at is not None
     read = services[broken]
     assert (read.key, read.state, read.started_at) == (f"{scene.project}/broken", State.RUNNING, None)
     assert read.shares == {Share.NETNS: scene.id("parent")}
+    proxy.says = lambda method, path: (404, "No such container") if f"{broken}/json" in path else None
+    assert broken not in behind.snapshot().services
 
 
 def test_with_an_engine_that_was_exchanged_a_version_is_agreed_upon_anew(scene, proxy):
@@ -237,6 +241,16 @@ def test_a_stream_that_breaks_off_or_falls_silent_is_known(scene, seam, proxy):
     proxy.silences = lambda method, path: True
     with pytest.raises(DaemonTrouble):
         list(heard)
+
+
+def test_a_stream_that_ends_before_its_time_is_known(seam):
+    class Behind(Engine):
+        def _clock(self):
+            at, engine = super()._clock()
+            return at - timedelta(hours=1), engine
+
+    with pytest.raises(DaemonTrouble):
+        list(Behind(Settings(docker_url=seam._connection._url)).events(seconds=30))
 
 
 ASK = """
