@@ -9,7 +9,8 @@ from tests.acceptance.scene import Scene as Containers
 from tests.acceptance.truth import changed_at, epochs, goes_on, overlaps
 from tests.acceptance.world import World, eventually, migrate
 from tests.docker import image
-from tests.docker.ward import Ward
+from tests.docker.test_recovery import BOTH
+from tests.docker.ward import PACE, Ward
 
 pytestmark = [pytest.mark.docker, pytest.mark.postgres]
 
@@ -21,11 +22,13 @@ LOST = ["PENDING", "RUNNING", "INTERRUPTED", "PENDING", "RUNNING", "COMPLETED"]
 
 
 @pytest.fixture
-def world(engine, valkey, postgres_url, tmp_path):
+def world(scene, engine, valkey, postgres_url, tmp_path):
     """A broker and a database that both sides reach, and a node outside that nothing happens to."""
     migrate(postgres_url)
     pace = {"heartbeat": HEARTBEAT, "lease": LEASE, "restart_backoff": "0.1,0.2,0.3"}
-    world = World(tmp_path / "world", valkey.url_of(63), postgres_url, grace=5, log_flush=0.3, **pace)
+    docker = {"docker": "true", "docker_url": engine.url, "docker_projects": scene.project}
+    docker |= {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in PACE.items()}
+    world = World(tmp_path / "world", valkey.url_of(63), postgres_url, grace=5, log_flush=0.3, **pace, **docker)
     ports = [engine.loopback(port) for port in (valkey.port, int(postgres_url.rpartition(":")[2].partition("/")[0]))]
     world.start("keeper", queues="keeper", slots=2)
     yield world
@@ -94,3 +97,22 @@ def test_the_work_of_a_killed_node_is_done_by_its_successor(scene, world, contai
     assert scene.id("node") == service
     assert scene.state("node")["Running"]
     assert ward.remembered("node").recoveries == 1
+
+
+def test_beat_and_a_watch_recover_a_service_once(scene, world, ward, tmp_path):
+    """Two triggers, one state: a node next to the engine does what beat asks for, while a watch listens."""
+    parent = scene.up("parent")
+    scene.up("child", host=scene.sharing(parent))
+    beat = ("-B", "-s", str(tmp_path / "schedule"))
+    warden = world.start("warden", queues=world.lifecycle.settings.docker_queue, slots=1, more=beat)
+    eventually("beat had them looked at", lambda: ward.remembered("child").verdict == "well")
+    scene.api.restart(parent, timeout=1)
+    eventually("repaired by beat", lambda: scene.interfaces("child") == BOTH)
+    with ward.watching():
+        for restarts in (2, 3):
+            eventually("well", lambda: ward.remembered("child").verdict == "well")
+            scene.api.restart(parent, timeout=1)
+            eventually("repaired", lambda: scene.interfaces("child") == BOTH)
+            eventually("counted", lambda restarts=restarts: ward.remembered("child").recoveries == restarts)
+    assert "restart done" in warden.log_text()
+    assert scene.id("parent") == parent
