@@ -122,6 +122,8 @@ class Need:
     kind: Kind
     reason: str
     shares: Mapping[Share, str] = field(default_factory=dict)
+    is_cut_off: bool = False
+    """True if it runs without what it shares: without a network, say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,16 +105,15 @@ def dead_reference(case: Case) -> Need | None:
     shares = {edge.share: edge.parent.id for edge in case.edges if edge.share and edge.parent}
     what = ", ".join(sorted({str(edge.share) for edge in dead}))
     heirs = ", ".join(sorted({edge.parent.key for edge in dead if edge.parent is not None}))
-    return Need(
-        Kind.RECREATE, f"its {what} is of a container that is gone{heirs and f'; now there is {heirs}'}", shares
-    )
+    reason = f"its {what} is of a container that is gone" + (heirs and f"; now there is {heirs}")
+    return Need(Kind.RECREATE, reason, shares, is_cut_off=True)
 
 
 def stale_namespace(case: Case) -> Need | None:
     """Finding 4, H10: its parent has started since, and has a new namespace."""
     for edge in case.edges:
         if edge.strength is Strength.HARD and case.service.is_running and _is_newer(edge.parent, case.service):
-            return Need(Kind.RESTART, f"{_name(edge)} has started since, with a new {edge.share}")
+            return Need(Kind.RESTART, f"{_name(edge)} has started since, with a new {edge.share}", is_cut_off=True)
     return None
 
 

@@ -11,8 +11,9 @@ from lifecycle.domain.recovery import Decision, Memory, Need, Plan, Verdict
 from lifecycle.domain.service import Action, Health, Snapshot
 from lifecycle.services.diagnosis import Case, diagnose, is_well, seconds_to_settle
 from lifecycle.services.graph import draw
+from lifecycle.services.question import Question
 from lifecycle.services.remember import remember
-from lifecycle.services.rules import HOLD_BACK, LEAVE_ALONE, Question
+from lifecycle.services.rules import HOLD_BACK, LEAVE_ALONE
 from lifecycle.services.scope import worth_remembering
 from lifecycle.settings import Settings
 

@@ -3,46 +3,26 @@
 The numbers are those of docs/docker.md.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 
-from lifecycle.domain.recovery import Decision, Need, Verdict
+from lifecycle.domain.recovery import Decision, Verdict
 from lifecycle.domain.service import ENGINE, SHORT, Recover, Service, State
-from lifecycle.services.diagnosis import Case, is_well, was_stopped
+from lifecycle.services.diagnosis import was_stopped
 from lifecycle.services.graph import Edge, Strength
+from lifecycle.services.question import Question
 from lifecycle.services.scope import in_scope
 from lifecycle.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One container to be decided about, and what was decided about those before it."""
-
-    case: Case
-    decided: Mapping[str, Decision]
-    meant: frozenset[str] | None = None
-    need: Need | None = None
-    """What is wrong, once that was asked."""
-
-    @property
-    def service(self) -> Service:
-        return self.case.service
-
-    def seconds_until(self, when: datetime | None) -> float:
-        """Until a time of the database's clock; 0 if it is past or None."""
-        return 0.0 if when is None else max(0.0, (when - self.case.now).total_seconds())
-
-    def is_ready(self, parent: Service) -> bool:
-        """True if a parent is well and nothing is to be done about it."""
-        said = self.decided.get(parent.id)
-        settled = is_well(parent, self.case.snapshot, self.case.settings.docker_settle)
-        return settled and (said is None or said.need is None)
-
-    def says(self, verdict: Verdict, reason: str, again_in: float | None = None) -> Decision:
-        return Decision(service=self.service, verdict=verdict, reason=reason, need=self.need, again_in=again_in)
-
-
+STAYS_DOWN = {
+    Verdict.DONE,
+    Verdict.STOPPED,
+    Verdict.ALONE,
+    Verdict.PAUSED,
+    Verdict.TOLD,
+    Verdict.GIVEN_UP,
+    Verdict.OPEN,
+}
 Rule = Callable[[Question], Decision | None]
 
 
@@ -165,7 +145,10 @@ def _unquiet(q: Question, service: Service) -> float:
 
 
 def parents_first(q: Question) -> Decision | None:
-    """R19, R53, R54, H14: nothing is done before what it depends on is well. Of replicas one is enough."""
+    """R19, R53, R54, H14: nothing is done before what it depends on is well. Of replicas one is enough.
+
+    Who is cut off from its namespace is not left so for a parent of another kind that nobody brings back.
+    """
     groups: dict[tuple[Strength, str], list[Edge]] = {}
     for edge in () if q.service.is_set_aside else q.case.edges:
         groups.setdefault((edge.strength, edge.reference), []).append(edge)
@@ -178,7 +161,11 @@ def parents_first(q: Question) -> Decision | None:
 
 
 def _allows(q: Question, strength: Strength, parent: Service) -> bool:
-    return parent.is_done if strength is Strength.JOB else q.is_ready(parent)
+    if parent.is_done if strength is Strength.JOB else q.is_ready(parent):
+        return True
+    said = q.decided.get(parent.id)
+    is_cut_off = q.need is not None and q.need.is_cut_off and strength is not Strength.HARD
+    return is_cut_off and said is not None and said.verdict in STAYS_DOWN
 
 
 def only_observing(q: Question) -> Decision | None:

@@ -183,6 +183,23 @@ def test_a_pid_namespace_takes_its_processes_along():
     assert actions(db, gone) == ["recreate app"]
 
 
+@pytest.mark.parametrize("job", [False, True], ids=["service", "job"])
+def test_who_is_cut_off_does_not_wait_for_what_nobody_brings_back(job):
+    """It would be without a network for as long as an operator keeps a database stopped."""
+    vpn = service("vpn", started=60)
+    needs_db = on("db", restart=False, condition="service_completed_successfully" if job else "service_started")
+    app = service("app", **inside(vpn), **needs_db)
+    assert actions(vpn, exited("db", 143), app) == ["restart app"]
+    ill = service("db") if job else unhealthy("db")
+    assert decided(app, vpn, ill).verdict == "waits"
+    assert decided(service("app", health=Health.UNHEALTHY, **needs_db), exited("db", 143)).verdict == "waits"
+
+
+def test_who_is_cut_off_waits_for_who_has_its_namespace_whoever_that_is():
+    vpn = exited("vpn", 143)
+    assert verdicts(vpn, service("app", **inside(identity("old")), **on("vpn"))) == {"vpn": "stopped", "app": "waits"}
+
+
 # R18, R65, H3: jobs
 
 
