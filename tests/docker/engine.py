@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 import socket
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ BRIDGE = "10.214.0.1/24"
 NETWORKS = "base=10.213.0.0/16,size=24"
 CLONE_NEWNET = 0x40000000
 CGROUPS = Path("/sys/fs/cgroup")
+GROUP = "lifecycle-"
 
 
 class Engine(Server):
@@ -52,12 +54,11 @@ class Engine(Server):
         """At once, with all it runs; a restart finds its data, and its services exited."""
         if self._process:
             self._process.kill()
-            for folder in CGROUPS.glob(f"**/{self._group}"):
-                remove_groups(folder)
+            remove_groups(self._group)
 
     @property
     def _group(self) -> str:
-        return f"lifecycle-{self.home.name.encode().hex()}"  # a namespace takes no name that ends in "_"
+        return f"{GROUP}{self.home.name.encode().hex()}"  # a namespace takes no name that ends in "_"
 
     def _prepare(self) -> None:
         if importlib.util.find_spec("docker") is None:
@@ -67,6 +68,7 @@ class Engine(Server):
         if os.geteuid() != 0:
             raise ServerMissing("A Docker engine of the tests' own needs root")
         (self.home / "daemon.json").write_text("{}")
+        sweep_groups()
 
     def _command(self) -> list[str]:
         home = self.home
@@ -167,10 +169,17 @@ def pour(source: socket.socket, target: socket.socket) -> None:
         end.close()
 
 
-def remove_groups(folder: Path) -> None:
+def remove_groups(name):
     """Those of the dead, deepest first."""
-    for group in sorted((entry for entry in folder.rglob("*") if entry.is_dir()), reverse=True):
-        with suppress(OSError):
-            group.rmdir()
-    with suppress(OSError):
-        folder.rmdir()
+    for folder in [*CGROUPS.glob(name), *CGROUPS.glob(f"*/{name}")]:
+        for group in [*sorted((entry for entry in folder.rglob("*") if entry.is_dir()), reverse=True), folder]:
+            with suppress(OSError):
+                group.rmdir()
+
+
+def sweep_groups():
+    """What tests that were killed have left: groups of engines whose folder is gone."""
+    for name in {entry.name for entry in CGROUPS.glob(f"*/{GROUP}*")}:
+        with suppress(ValueError):
+            if not Path(tempfile.gettempdir(), bytes.fromhex(name.removeprefix(GROUP)).decode()).exists():
+                remove_groups(name)
