@@ -82,6 +82,7 @@ class Engine(Server):
             "host": self.url,
             "bip": BRIDGE,
             "default-address-pool": NETWORKS,
+            "exec-opt": "native.cgroupdriver=cgroupfs",
             "cgroup-parent": f"/{self._group}",
             "containerd-namespace": self._group,
             "containerd-plugins-namespace": f"{self._group}-plugins",
@@ -179,7 +180,7 @@ def remove_groups(name):
 
 def sweep_groups():
     """What tests that were killed have left: groups of engines whose folder is gone."""
-    for name in {entry.name for entry in CGROUPS.glob(f"*/{GROUP}*")}:
+    for name in {entry.name for pattern in (f"{GROUP}*", f"*/{GROUP}*") for entry in CGROUPS.glob(pattern)}:
         with suppress(ValueError):
             if not Path(tempfile.gettempdir(), bytes.fromhex(name.removeprefix(GROUP)).decode()).exists():
                 remove_groups(name)
