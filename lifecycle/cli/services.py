@@ -10,7 +10,7 @@ from lifecycle.cli import table
 from lifecycle.cli.text import clean, count, seconds
 from lifecycle.domain.recovery import Decision, Memory, Remembered, Verdict
 from lifecycle.domain.service import ENGINE, Health, Service, State, is_meant
-from lifecycle.services.monitor import Act
+from lifecycle.services.report import Act
 from lifecycle.store.recoveries import Recovery
 
 COLOURS = {

@@ -12,7 +12,8 @@ from lifecycle.domain.facts import Facts, Pass
 from lifecycle.errors import LifecycleError, ServiceTrouble
 from lifecycle.runtime.passes import run
 from lifecycle.services.engine import Engine
-from lifecycle.services.monitor import Monitor, Report, monitor_of, recover_services
+from lifecycle.services.monitor import Monitor, monitor_of, recover_services
+from lifecycle.services.report import Report
 from lifecycle.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from lifecycle.domain.recovery import Alert, Memory, Plan, Tone, Unrestartable, Verdict
-from lifecycle.domain.service import ENGINE, SHORT, Action, Snapshot
+from lifecycle.domain.recovery import Alert, Memory, Plan, Tone, Unrestartable
+from lifecycle.domain.service import ENGINE, Action, Snapshot
 from lifecycle.errors import (
     DaemonTrouble,
     DependencyDown,
@@ -24,6 +24,7 @@ from lifecycle.services.alert import tell
 from lifecycle.services.engine import Engine
 from lifecycle.services.plan import plan
 from lifecycle.services.repair import perform
+from lifecycle.services.report import Act, Report, tell_outcome, tell_plan
 from lifecycle.settings import Settings
 from lifecycle.store import recoveries, services, unrestartables
 from lifecycle.store.engine import Database
@@ -43,44 +44,6 @@ class Containers(Protocol):
 
 
 Perform = Callable[[Action, Snapshot], str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
-    """One action that was done, or not: then `error` says why."""
-
-    action: Action
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a pass did, and how all stood at its end."""
-
-    acts: tuple[Act, ...]
-    plan: Plan
-    engine: str
-    """The engine's id."""
-
-    @property
-    def found(self) -> int:
-        """How many actions there were."""
-        return len(self.acts)
-
-    @property
-    def again_in(self) -> float | None:
-        """Seconds after which something is due, if nothing happens before."""
-        return self.plan.again_in
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """Of the services that count here."""
-        return frozenset(each.service.key for each in self.plan.known)
-
-    @property
-    def projects(self) -> frozenset[str | None]:
-        """Of the same."""
-        return frozenset(each.service.project for each in self.plan.known if each.service.project)
 
 
 def recover_services(
@@ -145,12 +108,10 @@ class Monitor:
         tried: set[str] = set()
         while True:
             sight = self.look(asked)
-            self._log(sight.plan)
-            if self._settings.docker_dry_run:
-                return Report(acts=(), plan=sight.plan, engine=sight.snapshot.engine)
-            versions = self._keep(sight)
+            versions = {} if self._settings.docker_dry_run else self._keep(sight)
             found = next((each for each in sight.plan.actions if each.key in versions.keys() - tried), None)
             if found is None or self._halted.is_set():
+                tell_plan(sight.plan, self._cycles, dry_run=self._settings.docker_dry_run)
                 return Report(acts=tuple(acts), plan=sight.plan, engine=sight.snapshot.engine)
             tried.add(found.key)
             if (act := self._act(found, sight, versions[found.key])) is not None:
@@ -206,7 +167,8 @@ class Monitor:
         if charged:
             steps = self._settings.docker_backoff
             wait = steps[min(sight.memory.of(action.key).attempts, len(steps) - 1)]
-            values = services.acted(next_in=wait, made_id=made_id, failed=error is not None)
+            new_id = made_id if made_id != action.id else None
+            values = services.acted(next_in=wait, made_id=new_id, failed=error is not None)
         noted = refused = obeyed = False
         with self._database.begin() as connection:
             recoveries.end(connection, number, error=None if error is None else str(error), charged=charged)
@@ -216,43 +178,17 @@ class Monitor:
             if isinstance(error, EngineRefused):
                 seconds = self._settings.docker_probe_every
                 refused = services.observe(connection, engine, seconds=seconds, why=REFUSED)
-            elif error is None and sight.memory.of(ENGINE).told:
-                obeyed = services.obeyed(connection, engine)
-        _log_outcome(action, error, noted=noted)
+            elif error is None:
+                unrestartables.forget(connection, engine, [action.id])  # by hand it was tried again
+                obeyed = bool(sight.memory.of(ENGINE).told) and services.obeyed(connection, engine)
+        tell_outcome(action, error, noted=noted)
         if refused or obeyed:
             tone, text = (
                 (Tone.BROKEN, f"{REFUSED}: {error}") if refused else (Tone.RESOLVED, "the engine lets us act again")
             )
             tell([Alert(tone=tone, key=ENGINE, name="engine", text=text)], self._settings.docker_webhook)
 
-    def _log(self, made: Plan) -> None:
-        """R95: what is never tried again at INFO, what is put off at DEBUG; a circle once."""
-        for circle in made.cycles:
-            if circle not in self._cycles:
-                self._cycles.add(circle)
-                log.warning("services depend on each other in a circle: %s", ", ".join(circle))
-        for each in made.decisions:
-            if each.need is not None and each.action is None:
-                level = logging.INFO if each.verdict is Verdict.GIVEN_UP else logging.DEBUG
-                text = "skipped name=%s id=%s need=%s: %s, %s"
-                log.log(
-                    level, text, each.service.name, each.service.short_id, each.need.kind, each.verdict, each.reason
-                )
-            elif each.action is not None and self._settings.docker_dry_run:
-                log.info("would %s name=%s reason=%s", each.action.kind, each.service.name, each.reason)
-
 
 def _unrestartable(action: Action, error: ServiceTrouble) -> Unrestartable:
     reference = error.reference if isinstance(error, DependencyMissing) else None
     return Unrestartable(id=action.id, name=action.name, reason=str(error), reference=reference)
-
-
-def _log_outcome(action: Action, error: ServiceTrouble | None, *, noted: bool) -> None:
-    short = action.id[:SHORT]
-    if error is None:
-        log.info("%s done name=%s id=%s", action.kind, action.name, short)
-    elif noted:
-        text = "%s failed name=%s id=%s reason=%s; will not retry this container ID"
-        log.error(text, action.kind, action.name, short, error)
-    else:
-        log.warning("%s failed name=%s id=%s reason=%s", action.kind, action.name, short, error)

@@ -13,7 +13,7 @@ from typing import Protocol
 from lifecycle.domain.recovery import Fate, Hint
 from lifecycle.domain.service import Event, Recover, key_of
 from lifecycle.errors import EngineMissing, SchemaMissing, ServiceTrouble, StoreError
-from lifecycle.services.monitor import Report
+from lifecycle.services.report import Report
 from lifecycle.settings import Settings
 from lifecycle.store import services
 from lifecycle.store.engine import Database

@@ -143,6 +143,18 @@ def test_a_container_that_is_gone_is_told_of_once_and_forgotten_with_its_listing
     assert made.memory().unrestartable == {}
 
 
+def test_what_was_given_up_and_goes_by_hand_is_given_up_no_more(shop):
+    db = unhealthy("db")
+    made = shop(db)
+    with made.database.begin() as connection:
+        unrestartables.note(connection, "e1", Unrestartable(id=db.id, name=db.name, reason="gone"), set())
+    assert made.run() == []
+    made.monitor.run(frozenset(["shop/db"]))
+    assert made.engine.done == ["restart db"]
+    assert made.memory().unrestartable == {}
+    assert made.row("db").made_id is None
+
+
 def test_a_parent_that_is_missing_is_noted_with_whose_place_it_was(shop):
     vpn = service("vpn")
     made = shop(vpn, service("app", **inside(identity("old")), **on("vpn")))
