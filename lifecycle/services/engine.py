@@ -3,13 +3,14 @@
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 from lifecycle.domain.service import Event, Service, Snapshot
-from lifecycle.errors import DaemonTrouble
+from lifecycle.errors import DaemonTrouble, ServiceGone, ServiceRemoving
 from lifecycle.services import inspected
 from lifecycle.services.connection import Connection, Unwilling
 from lifecycle.services.own import own_id
@@ -80,8 +81,9 @@ class Engine:
         self._tell(service_id, f"/containers/{service_id}/rename", params={"name": name})
 
     def remove(self, service_id: str) -> None:
-        """Remove it, running or not; its volumes stay."""
-        self._tell(service_id, f"/containers/{service_id}", method="DELETE", params={"force": "1"})
+        """Remove it, running or not; its volumes stay. Nothing if it is gone, or going."""
+        with suppress(ServiceGone, ServiceRemoving):
+            self._tell(service_id, f"/containers/{service_id}", method="DELETE", params={"force": "1"})
 
     def connect(self, service_id: str, network: str, endpoint: Json) -> None:
         """Have it join one more network."""

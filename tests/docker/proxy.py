@@ -43,10 +43,10 @@ class Proxy:
 
     def cut(self):
         """Break every connection that is open."""
-        for end in self._open:
+        ends, self._open = self._open, []
+        for end in ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-        self._open.clear()
 
     def _serve(self):
         with suppress(OSError):

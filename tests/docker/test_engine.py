@@ -234,9 +234,11 @@ def test_a_stream_that_breaks_off_or_falls_silent_is_known(scene, seam, proxy):
     """T14"""
     behind = Engine(Settings(docker_url=proxy.url))
     heard = behind.events(seconds=30)
-    threading.Timer(0.2, proxy.cut).start()
+    cutting = threading.Timer(0.2, proxy.cut)
+    cutting.start()
     with pytest.raises(DaemonTrouble):
         list(heard)
+    cutting.join()
     heard = behind.events(seconds=0.5)
     proxy.silences = lambda method, path: True
     with pytest.raises(DaemonTrouble):

@@ -301,13 +301,14 @@ def test_an_old_one_that_can_runs_again(scene, seam):
     assert scene.interfaces("child") == ["eth0", "lo"]
 
 
-def test_one_that_is_removed_when_it_ends_is_made_again_so(scene, seam):
+def test_one_that_is_removed_when_it_ends_is_made_again_so(scene, seam, caplog):
     old = scene.up("parent")
     child = scene.up("child", host={**scene.sharing(old), "AutoRemove": True}, StopTimeout=1)
     scene.api.remove_container(old, force=True)
     do(seam, Kind.RECREATE, child, **{Share.NETNS: scene.up("parent")})
     assert scene.seen("child")["HostConfig"]["AutoRemove"]
     assert scene.interfaces("child") == ["eth0", "lo"]
+    assert caplog.messages == []
 
 
 def test_who_is_replaced_by_somebody_else_meanwhile_leaves_them_the_name(scene, seam):
