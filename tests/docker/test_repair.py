@@ -83,7 +83,7 @@ def test_a_container_that_does_not_stay_up_was_not_repaired(scene, seam):
 
 def test_a_restart_of_which_no_word_came_back_was_done(scene, proxy):
     """T15"""
-    one = scene.up("one")
+    one = scene.up("one", StopTimeout=1)
     before = scene.started("one")
     behind = Engine(Settings(docker_url=proxy.url, docker_settle=0.1, docker_timeout=2))
     proxy.swallows = lambda method, path: "/restart" in path
