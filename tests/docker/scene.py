@@ -112,16 +112,21 @@ class Scene:
         return self.state(service)["StartedAt"]
 
     def interfaces(self, service):
-        """Those that it sees; none while it does not run, or is not there."""
+        """Those that it sees; none while it does not run, is not there, or is being made again."""
         from docker.errors import APIError
 
         seen = self.seen(service)
+        if not seen or not seen["State"]["Running"]:
+            return []
         with suppress(APIError):
-            return self.run_in(service, "ls", "/sys/class/net").split() if seen and seen["State"]["Running"] else []
+            return self._run(seen["Id"], "ls", "/sys/class/net").split()
         return []
 
     def run_in(self, service, *words):
-        made = self.api.exec_create(self.id(service), list(words))
+        return self._run(self.id(service), *words)
+
+    def _run(self, service_id, *words):
+        made = self.api.exec_create(service_id, list(words))
         return self.api.exec_start(made["Id"]).decode()
 
     def listed(self):
