@@ -71,9 +71,9 @@ def settled(stack, root, lost):
 
 
 def test_it_comes_up_in_order(stack, celery_setup):
-    assert celery_setup.ready(control=True)
-    answers = celery_setup.app.control.ping(timeout=10)
-    assert {name for each in answers for name in each} == {node.hostname() for node in celery_setup.worker_cluster}
+    assert celery_setup.ready()
+    names = {node.hostname() for node in celery_setup.worker_cluster}
+    eventually(lambda: names == {name for each in celery_setup.app.control.ping(timeout=5) for name in each}, SLOW)
     migrate = stack.one("migrate")
     assert (migrate.status, migrate.attrs["State"]["ExitCode"]) == ("exited", 0)
     assert stack.one("beat").status == "running"
