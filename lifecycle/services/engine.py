@@ -21,6 +21,7 @@ STOP = 10  # seconds that an engine gives a container which does not say
 LEFT = 2.0  # seconds past its end for which a stream may be silent
 SOON = 1.0  # seconds: so near are the engine's clock and ours over the life of a stream
 WATCH = 1.0  # seconds
+AMBIGUOUS = "multiple ids found"
 HEARD = ["create", "destroy", "die", "health_status", "kill", "oom", "pause", "rename", "start", "stop", "unpause"]
 
 Json = dict[str, Any]
@@ -47,13 +48,17 @@ class Engine:
         return Snapshot(services=services, taken_at=taken_at, engine=engine, own=own_id(here))
 
     def look(self, reference: str) -> Json | None:
-        """What it says of one container, by id or name; None if there is none."""
+        """What it says of one container, by its id or its name; None if there is none.
+
+        An engine takes the beginning of an id as well: `db` may be one.
+        """
         try:
-            return dict(self._connection.ask("GET", f"/containers/{quote(reference)}/json"))
+            seen = dict(self._connection.ask("GET", f"/containers/{quote(reference)}/json"))
         except Unwilling as answer:
-            if answer.status == NOT_FOUND:
+            if answer.status == NOT_FOUND or AMBIGUOUS in answer.text.lower():
                 return None
             raise answer.trouble from answer
+        return seen if reference in (seen["Id"], seen["Name"].removeprefix("/")) else None
 
     def image(self, reference: str) -> str | None:
         """The id of an image; None if there is none, or a proxy keeps it from us."""

@@ -7,6 +7,8 @@ from typing import Any
 from lifecycle.domain.service import SHORT, Share
 from lifecycle.services.inspected import OF_CONTAINER, SHARED
 
+RECREATED = "lifecycle.recreated"
+"""The label of what was made here: the id of the container whose place it is to take."""
 OF_ITS_OWN_NETWORK = ("Hostname", "Domainname", "ExposedPorts", "MacAddress")
 """With the network of another container a create that names these is refused; an inspection shows that one's."""
 OF_ITS_OWN_PORTS = ("PortBindings", "Links", "Dns", "DnsOptions", "DnsSearch", "ExtraHosts", "PublishAllPorts")
@@ -29,7 +31,8 @@ def body(old: Mapping[str, Any], parents: Mapping[Share, str], image: str, exist
     host["VolumesFrom"] = [each for each in host.get("VolumesFrom") or () if exists(each.split(":")[0])] or None
     host["Mounts"] = [_named(mount, old["Mounts"]) for mount in host.get("Mounts") or ()]
     host["Binds"] = [*(host.get("Binds") or ()), *_held(old["Mounts"], host)]
-    return {**config, "Image": image, "HostConfig": host, "NetworkingConfig": _first(networks(old))}
+    labels = {**(config.get("Labels") or {}), RECREATED: old["Id"]}
+    return {**config, "Labels": labels, "Image": image, "HostConfig": host, "NetworkingConfig": _first(networks(old))}
 
 
 def networks(old: Mapping[str, Any]) -> dict[str, Body]:

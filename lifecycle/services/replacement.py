@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from lifecycle.domain.service import SET_ASIDE, Service, Share
-from lifecycle.errors import NotVerified, ServiceGone, ServiceTrouble
+from lifecycle.errors import NotVerified, ServiceGone, ServiceMisconfigured, ServiceTrouble
 from lifecycle.services import inspected, recipe
 from lifecycle.services.engine import Engine, Json
 from lifecycle.services.trouble import missing
@@ -34,12 +34,17 @@ def recreate(engine: Engine, old: Json, parents: Mapping[Share, str]) -> str:
 
 
 def tidy(engine: Engine, aside_id: str) -> str:
-    """End a re-creation that was cut off: a successor that came up stays, else the old one comes back."""
+    """End a re-creation that was cut off: a successor that came up stays, else the old one comes back.
+
+    Raises ServiceMisconfigured if the name is now that of a container that was not made here.
+    """
     old = inspected.service(found(engine, aside_id))
     if not old.is_set_aside:
         return old.id
     seen = engine.look(old.name.removesuffix(SET_ASIDE))
     successor = inspected.service(seen) if seen else None
+    if successor and successor.labels.get(recipe.RECREATED) != old.id:
+        raise ServiceMisconfigured(f"{successor.name} is another container now: {old.name} is left as it is")
     if successor and _came_up(successor):
         engine.remove(old.id)
         return successor.id

@@ -16,6 +16,7 @@ from lifecycle.errors import (
     ServiceMisconfigured,
 )
 from lifecycle.services.engine import Engine
+from lifecycle.services.recipe import RECREATED
 from lifecycle.services.repair import perform
 from lifecycle.settings import Settings
 from tests.docker.scene import IMAGE, LASTING
@@ -122,7 +123,8 @@ def test_a_dependent_is_made_again_with_all_it_had(scene, seam):
     after = scene.seen("child")
     assert (scene.id("child"), scene.interfaces("child")) == (new, ["eth0", "lo"])
     assert new != child
-    for key in ("Env", "Labels", "Cmd", "Image", "StopTimeout", "Volumes"):
+    assert after["Config"]["Labels"] == before["Config"]["Labels"] | {RECREATED: child}
+    for key in ("Env", "Cmd", "Image", "StopTimeout", "Volumes"):
         assert after["Config"][key] == before["Config"][key]
     changed = {key for key, value in after["HostConfig"].items() if value != before["HostConfig"][key]}
     assert changed == {"NetworkMode", "Binds"}  # its anonymous volume has a name now
@@ -350,13 +352,35 @@ def test_a_successor_that_ended_stays_if_somebody_stopped_it(scene, seam, script
     """T20"""
     child, parent = replaced(scene)
     scene.api.rename(child, scene.name("child") + SET_ASIDE)
-    successor = scene.up("child", script, host=scene.sharing(parent))
+    successor = scene.up("child", script, host=scene.sharing(parent), labels={RECREATED: child})
     if stays:
         scene.api.stop(successor, timeout=1)
     eventually(lambda: scene.state("child")["Status"] == "exited")
     assert do(seam, Kind.TIDY, child) == (successor if stays else child)
     assert scene.names() == [scene.name("child"), scene.name("parent")]
     assert do(seam, Kind.TIDY, scene.id("child")) == scene.id("child")
+
+
+@pytest.mark.parametrize("up", ["up", "create"])
+def test_a_stranger_of_the_same_name_is_no_successor(scene, seam, up):
+    """T20"""
+    child, parent = replaced(scene)
+    scene.api.rename(child, scene.name("child") + SET_ASIDE)
+    stranger = getattr(scene, up)("child", host=scene.sharing(parent))
+    with pytest.raises(ServiceMisconfigured, match="another container"):
+        do(seam, Kind.TIDY, child)
+    assert scene.id("child") == stranger
+    assert scene.names() == [scene.name("child"), scene.name("child") + SET_ASIDE, scene.name("parent")]
+
+
+def test_a_name_is_not_taken_for_the_beginning_of_an_id(scene, seam):
+    """T20: between the rename and the create nobody has the name, and an engine finds containers by less."""
+    child, bystander = scene.up("child"), scene.up("bystander")
+    short = bystander[:8]
+    scene.api.rename(child, short + SET_ASIDE)
+    assert do(seam, Kind.TIDY, child) == child
+    assert scene.names() == sorted([short, scene.name("bystander")])
+    assert seam.look(bystander[:9]) is None
 
 
 def recreate_until(url, child, parent, moment):
