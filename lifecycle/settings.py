@@ -82,6 +82,9 @@ class Settings:
         default=False, text="beat has Docker services recovered, by nodes that consume `docker_queue`"
     )
     docker_url: str | None = _setting(None, "the Docker engine; else `DOCKER_HOST`, else its usual socket")
+    docker_engine: str | None = _setting(
+        None, "the name by which its services are remembered, the same for all who look; else the engine's own id"
+    )
     docker_projects: tuple[str, ...] = _setting(
         (), "Compose projects whose services are recovered, `*` is all; see docs/docker.md"
     )

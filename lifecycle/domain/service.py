@@ -170,7 +170,7 @@ class Snapshot:
     taken_at: datetime
     """By the engine's clock, as near as it can be had."""
     engine: str = ""
-    """The engine's own id; empty where it does not say, as behind a proxy: then there is one engine."""
+    """Its name in the settings, else its own id; empty where it does not say, as behind a proxy."""
     own: str | None = None
     """The id of the container that we run in ourselves."""
 

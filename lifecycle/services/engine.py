@@ -32,6 +32,7 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self._connection = Connection(settings.docker_url, settings.docker_timeout)
+        self._name = settings.docker_engine
         self.watch = min(WATCH, settings.docker_settle)
         """Seconds for which what was started is watched before that is called a success."""
 
@@ -45,7 +46,7 @@ class Engine:
         rows = self._ask("GET", "/containers/json", params={"all": "1"})
         here = [seen for row in rows if (seen := self._inspected(row)) is not None]
         services = {seen["Id"]: _service(seen) for seen in here}
-        return Snapshot(services=services, taken_at=taken_at, engine=engine, own=own_id(here))
+        return Snapshot(services=services, taken_at=taken_at, engine=self._name or engine, own=own_id(here))
 
     def look(self, reference: str) -> Json | None:
         """What it says of one container, by its id or its name; None if there is none.
@@ -122,8 +123,10 @@ class Engine:
         """Its time and its id; where a proxy keeps them from us, the time is in every answer."""
         try:
             told = self._connection.ask("GET", "/info")
-        except Unwilling:
-            return self._date(), ""
+        except Unwilling as answer:
+            if answer.status in (NOT_FOUND, FORBIDDEN):
+                return self._date(), ""
+            raise answer.trouble from answer  # not another engine, of which nothing is remembered
         return inspected.moment(told.get("SystemTime")) or datetime.now(UTC), str(told.get("ID") or "")
 
     def _date(self) -> datetime:

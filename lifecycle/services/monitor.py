@@ -35,6 +35,11 @@ UNRESTARTABLE = (ServiceGone, ServiceRemoving, DependencyMissing)
 UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused)  # nothing was done, or it is not its fault
 REFUSED = "the engine allows us to look, but not to act: only observing"
 
+NAMELESS = (
+    "the engine does not say who it is, so it is taken for the only one, and for another by who may ask it: "
+    "allow GET /info, or give it a name, lifecycle_docker_engine"
+)
+
 
 class Containers(Protocol):
     """What is asked of an engine here."""
@@ -80,7 +85,7 @@ class Monitor:
 
     def __init__(self, database: Database, engine: Containers, perform: Perform, settings: Settings) -> None:
         self._database, self._engine, self._perform, self._settings = database, engine, perform, settings
-        self._halted = threading.Event()
+        self._halted, self._is_nameless = threading.Event(), False
         self._cycles: set[tuple[str, ...]] = set()
         self.by = f"{socket.gethostname()}/{os.getpid()}/{threading.get_native_id()}"
 
@@ -92,6 +97,9 @@ class Monitor:
         with self._database.read() as connection:
             before = services.time(connection)
         snapshot = self._engine.snapshot()
+        if not (snapshot.engine or self._is_nameless):
+            self._is_nameless = True
+            log.warning(NAMELESS)
         with self._database.read() as connection:
             memory, at = services.recall(connection, snapshot.engine, within=self._settings.docker_budget_within)
         made = plan(snapshot, memory, self._settings, at, asked=asked)

@@ -178,6 +178,19 @@ def test_a_proxy_that_forbids_is_told_from_an_engine_that_cannot(scene, seam, pr
         behind.snapshot()
 
 
+def test_an_engine_that_once_does_not_say_who_it_is_is_not_another(proxy):
+    proxy.says = lambda method, path: (500, "try again") if path.endswith("/info") else None
+    with pytest.raises(DaemonTrouble, match="try again"):
+        Engine(Settings(docker_url=proxy.url)).snapshot()
+
+
+def test_all_who_look_may_know_an_engine_by_a_name(proxy):
+    named = Engine(Settings(docker_url=proxy.url, docker_engine="east"))
+    assert named.snapshot().engine == "east"
+    proxy.refuses = lambda method, path: path.endswith("/info")
+    assert named.snapshot().engine == "east"
+
+
 def test_one_that_cannot_be_read_does_not_hide_the_others(scene, proxy):
     broken = scene.up("broken", host=scene.sharing(scene.up("parent")))
     proxy.says = lambda method, path: (500, "RWLayer is unexpectedly nil") if f"{broken}/json" in path else None

@@ -36,7 +36,7 @@ class Told:
     def __init__(self, *fleet):
         self.fleet = {each.id: each for each in fleet}
         self.done, self.fails, self.before = [], {}, lambda: None
-        self.broken, self.looks = None, 0
+        self.broken, self.looks, self.name = None, 0, "e1"
 
     def snapshot(self):
         self.looks += 1
@@ -44,7 +44,7 @@ class Told:
             raise self.broken
         seen = dict(self.fleet)
         self.before()
-        return Snapshot(services=seen, taken_at=NOW, engine="e1")
+        return Snapshot(services=seen, taken_at=NOW, engine=self.name)
 
     def perform(self, action, snapshot):
         self.done.append(f"{action.kind} {action.key.removeprefix('shop/')}")
@@ -295,6 +295,15 @@ def test_a_halted_monitor_begins_nothing_more(shop):
 
     made.monitor = Monitor(made.database, made.engine, perform, made.settings)
     assert made.run() == ["restart a"]
+
+
+def test_an_engine_without_a_name_is_told_of_once(shop, caplog):
+    made = shop(service("db"))
+    made.engine.name = ""
+    made.run()
+    made.run()
+    (told,) = texts(caplog, logging.WARNING)
+    assert "lifecycle_docker_engine" in told
 
 
 def test_a_circle_is_told_once(shop, caplog):
