@@ -86,6 +86,7 @@ class Remembered:
     seen_at: datetime | None = None
     locked_by: str | None = None
     locked_until: datetime | None = None
+    """Until when it is in one hand; without `locked_by` when it last was."""
     recoveries: int = 0
     failures: int = 0
     version: int = 0

@@ -69,12 +69,12 @@ def is_well(service: Service, snapshot: Snapshot, settle: float) -> bool:
 def was_stopped(case: Case) -> bool:
     """R39, H4: an operator ended it, as was heard or as the engine's own policy lets know: it would run again else."""
     service = case.service
-    if service.state is not State.EXITED or case.asked:
-        return False
+    if service.state is not State.EXITED or case.asked or service.error:
+        return False  # a start that failed was wanted, whatever was heard before it
     if case.row.fate is not None and case.has_ended(case.row.fate):
         spared = {Fate.STOPPED: True, Fate.KILLED: service.recover is not Recover.TRUE, Fate.CRASHED: False}
         return spared[case.row.fate]
-    return not (service.error or service.oom_killed) and _is_left_down(case)
+    return not service.oom_killed and _is_left_down(case)
 
 
 def _is_left_down(case: Case) -> bool:

@@ -93,9 +93,9 @@ def lock(connection: sa.Connection, engine: str, key: str, version: int, *, by: 
 
 
 def unlock(connection: sa.Connection, engine: str, key: str, *, by: str, values: Mapping[str, Any]) -> bool:
-    """Give a service back with what came of it; False if another has taken it, for it took too long."""
+    """Give a service back with what came of it, from now on; False if another has taken it, for it took too long."""
     mine = docker_services.update().where(s.engine == engine, s.key == key, s.locked_by == by)
-    free = {"locked_by": None, "locked_until": None, "version": s.version + 1}
+    free = {"locked_by": None, "locked_until": now(), "version": s.version + 1}
     return connection.execute(mine.values({**free, **values})).rowcount == 1
 
 
@@ -117,9 +117,8 @@ def hear(connection: sa.Connection, engine: str, hint: Hint, *, quiet: float, ou
 
     It is while an action is under way, and for `ours_for` seconds after it.
     """
-    idle = sa.or_(s.locked_until.is_(None), s.locked_until <= now())
-    long_ago = sa.or_(s.acted_at.is_(None), later(s.acted_at, ours_for) <= now())
-    theirs = docker_services.update().where(s.engine == engine, s.key == hint.key, idle, long_ago)
+    long_ago = sa.or_(s.locked_until.is_(None), later(s.locked_until, ours_for) <= now())
+    theirs = docker_services.update().where(s.engine == engine, s.key == hint.key, long_ago)
     values: dict[str, Any] = {"version": s.version + 1, "heard_at": now()}
     if hint.fate is not None:
         values |= {"fate": str(hint.fate), "fate_id": hint.id}

@@ -151,6 +151,16 @@ def test_what_is_heard_is_kept_unless_it_is_our_own_doing(database):
     assert not hear(database, Hint(key="shop/unknown", id="c9", name="x", is_quiet=True))
 
 
+def test_the_echo_of_what_failed_at_no_charge_is_our_own_doing_too(database):
+    save(database)
+    lock(database, 1)
+    with database.begin() as connection:
+        assert services.unlock(connection, "e1", KEY, by="me", values={})
+    stopped = Hint(key=KEY, id="c1", name="db", fate=Fate.STOPPED)
+    assert not hear(database, stopped)
+    assert hear(database, stopped, ours_for=-1.0)
+
+
 def test_the_quiet_is_never_made_shorter(database):
     save(database)
     others = Hint(key=KEY, id="c1", name="db", is_quiet=True)

@@ -257,6 +257,13 @@ def test_how_it_was_heard_to_end_counts_more(fate, recover, said):
     assert decided(db, service("app", **on("db")), memory=memory).verdict == said
 
 
+def test_a_start_that_failed_was_wanted_whatever_was_heard_before_it():
+    """`docker restart` tells of a stop first."""
+    db = exited("db", 143, error="driver failed programming external connectivity")
+    memory = remembered(row("db", fate=Fate.STOPPED, fate_id=db.id))
+    assert decided(db, service("app", **on("db")), memory=memory).verdict == "acts"
+
+
 def test_how_another_container_of_its_name_ended_does_not():
     memory = remembered(row("db", fate=Fate.STOPPED, fate_id=identity("old")))
     assert decided(exited("db"), service("app", **on("db")), memory=memory).verdict == "acts"
