@@ -48,6 +48,10 @@ class Engine:
         services = {seen["Id"]: _service(seen) for seen in here}
         return Snapshot(services=services, taken_at=taken_at, engine=self._name or engine, own=own_id(here))
 
+    def ping(self) -> None:
+        """Return if it answers at all."""
+        self._ask("GET", "/version")
+
     def look(self, reference: str) -> Json | None:
         """What it says of one container, by its id or its name; None if there is none.
 

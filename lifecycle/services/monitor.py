@@ -47,6 +47,9 @@ class Containers(Protocol):
     def snapshot(self) -> Snapshot:
         """All containers, now."""
 
+    def ping(self) -> None:
+        """Raise DaemonTrouble if it does not answer."""
+
 
 Perform = Callable[[Action, Snapshot], str]
 
@@ -161,18 +164,35 @@ class Monitor:
             made_id, error = self._perform(action, sight.snapshot), None
         except ServiceTrouble as trouble:
             made_id, error = None, trouble
-        self._over(action, sight, number, made_id, error)
-        if isinstance(error, DaemonTrouble):
+        is_away = isinstance(error, DaemonTrouble) and not self._answers()
+        self._over(action, sight, number, made_id, error, is_away=is_away)
+        if error is not None and is_away:
             raise error
         return Act(action=action, error=None if error is None else str(error))
 
+    def _answers(self) -> bool:
+        """An engine may fail with one container alone, time after time: that holds up nobody else."""
+        try:
+            self._engine.ping()
+        except ServiceTrouble as trouble:
+            log.debug("the engine does not answer: %s", trouble)
+            return False
+        return True
+
     def _over(
-        self, action: Action, sight: Sight, number: int, made_id: str | None, error: ServiceTrouble | None
+        self,
+        action: Action,
+        sight: Sight,
+        number: int,
+        made_id: str | None,
+        error: ServiceTrouble | None,
+        *,
+        is_away: bool,
     ) -> None:
-        """Write what came of an action, and say so."""
+        """Write what came of an action, and say so. What fails by an engine that is there is put off, at no charge."""
         engine, charged = sight.snapshot.engine, not isinstance(error, UNCHARGED)
         values = {}
-        if charged:
+        if charged or (isinstance(error, DaemonTrouble) and not is_away):
             steps = self._settings.docker_backoff
             wait = steps[min(sight.memory.of(action.key).attempts, len(steps) - 1)]
             new_id = made_id if made_id != action.id else None

@@ -64,6 +64,9 @@ def _told(decision: Decision, row: Remembered, new: Changes, settings: Settings,
     if decision.verdict is Verdict.TOLD and row.told != decision.reason:
         new["told"] = decision.reason
         return [_alert(Tone.BROKEN, decision, decision.reason)]
+    if decision.need is not None and row.told is None and row.attempts >= settings.docker_budget:
+        new["told"] = decision.need.reason
+        return [_alert(Tone.BROKEN, decision, f"not well after {row.attempts} recoveries: {decision.need.reason}")]
     return []
 
 

@@ -203,21 +203,23 @@ def test_a_new_container_of_the_name_of_one_that_was_given_up_is_recovered(scene
 
 
 def test_an_engine_that_hangs_charges_nobody(scene, new_ward, proxy):
-    """T15"""
+    """T15: with one container alone it is that one's turn later, and the others' now."""
     ward = new_ward(docker_url=proxy.url, docker_timeout=1.0)
     parent = scene.up("parent")
     child = scene.up("child", host=scene.sharing(parent), StopTimeout=1)
+    scene.up("other", host=scene.sharing(parent), StopTimeout=1)
     scene.api.restart(parent, timeout=1)
     eventually(lambda: "acts" in ward.verdicts()["child"])
-    proxy.silences = lambda method, path: "restart" in path
-    with pytest.raises(DaemonTrouble):
-        ward.recover()
+    proxy.silences = lambda method, path: f"{child}/restart" in path
+    assert ward.recover() == ["restart child", "restart other"]
+    assert scene.interfaces("other") == BOTH
+    row = ward.remembered("child")
+    assert (row.attempts, row.recent, row.locked_by) == (1, 0, None)
+    ward.done.clear()
     proxy.silences = lambda method, path: True
     with pytest.raises(DaemonTrouble):
         ward.recover()
     proxy.silences = lambda method, path: False
-    row = ward.remembered("child")
-    assert (row.attempts, row.failures, row.locked_by) == (0, 0, None)
     ward.recover_until(lambda: scene.interfaces("child") == BOTH)
     assert ward.done == ["restart child"]
     assert scene.id("child") == child

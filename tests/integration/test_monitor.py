@@ -36,7 +36,7 @@ class Told:
     def __init__(self, *fleet):
         self.fleet = {each.id: each for each in fleet}
         self.done, self.fails, self.before = [], {}, lambda: None
-        self.broken, self.looks, self.name = None, 0, "e1"
+        self.broken, self.away, self.looks, self.name = None, None, 0, "e1"
 
     def snapshot(self):
         self.looks += 1
@@ -45,6 +45,10 @@ class Told:
         seen = dict(self.fleet)
         self.before()
         return Snapshot(services=seen, taken_at=NOW, engine=self.name)
+
+    def ping(self):
+        if self.away is not None:
+            raise self.away
 
     def perform(self, action, snapshot):
         self.done.append(f"{action.kind} {action.key.removeprefix('shop/')}")
@@ -64,7 +68,7 @@ class Shop:
 
     def __init__(self, database, *fleet, **settings):
         self.database, self.engine = database, Told(*fleet)
-        self.settings = Settings(**QUICK, **settings)
+        self.settings = Settings(**{**QUICK, **settings})
         self.monitor = Monitor(database, self.engine, self.engine.perform, self.settings)
 
     def run(self):
@@ -179,10 +183,29 @@ def test_a_parent_that_is_down_charges_nobody(shop):
 def test_an_engine_in_trouble_ends_the_pass_and_charges_nobody(shop):
     made = shop(unhealthy("a"), unhealthy("b"))
     made.engine.fails = dict.fromkeys(["shop/a", "shop/b"], DaemonTrouble("no answer"))
+    made.engine.away = DaemonTrouble("no answer")
     with pytest.raises(DaemonTrouble):
         made.run()
     assert made.engine.done == ["restart a"]
     assert (made.row("a").attempts, made.row("a").locked_by, made.row("a").recent) == (0, None, 0)
+
+
+def test_what_an_engine_cannot_do_with_one_container_holds_up_nobody(shop, caplog):
+    made = shop(unhealthy("a"), unhealthy("b"))
+    made.engine.fails = {"shop/a": DaemonTrouble("tried to kill container, but did not receive an exit event")}
+    assert made.run() == ["restart a", "restart b"]
+    assert made.run() == []
+    assert (made.row("a").attempts, made.row("a").recent) == (1, 0)
+    assert made.row("a").next_at is not None
+
+
+def test_what_an_engine_never_can_is_told_of_once(shop, caplog):
+    made = shop(unhealthy("a"), docker_backoff=(0.0,), docker_patience=0.0, docker_budget=2)
+    made.engine.fails = {"shop/a": DaemonTrouble("device or resource busy")}
+    for _ in range(4):
+        assert made.run() == ["restart a"]
+    told = [text for text in texts(caplog, logging.ERROR) if text.startswith("alert")]
+    assert told == ["alert broken name=shop-a-1: not well after 2 recoveries: unhealthy"]
 
 
 def test_an_engine_that_refuses_is_asked_once_and_told_of_once(shop, caplog):
@@ -225,10 +248,10 @@ def test_what_another_has_just_done_is_not_done_from_an_older_look(shop):
 
 def test_what_is_heard_while_the_engine_answers_outlives_its_answer(shop):
     """An operator's stop after it was seen running: neither forgotten nor undone."""
-    made = shop(unhealthy("db"))
-    made.engine.fails = {"shop/db": DaemonTrouble("once, for a row")}
-    with pytest.raises(DaemonTrouble):
-        made.run()
+    made = shop(service("db"))
+    made.run()
+    db = unhealthy("db")
+    made.engine.fleet = {db.id: db}
 
     def stopped_meanwhile():
         made.engine.before = lambda: None
@@ -237,7 +260,7 @@ def test_what_is_heard_while_the_engine_answers_outlives_its_answer(shop):
         with made.database.begin() as connection:
             assert services.hear(connection, "e1", hint, quiet=0.0, ours_for=3.0)
 
-    made.engine.before, made.engine.done, made.engine.fails = stopped_meanwhile, [], {}
+    made.engine.before = stopped_meanwhile
     assert made.run() == []
     assert made.row("db").fate is Fate.STOPPED
 
