@@ -52,6 +52,8 @@ class Graph:
     """By id of the dependent."""
     wanted: frozenset[str] = field(default_factory=frozenset)
     """Ids of those that somebody needs to run."""
+    jobs: frozenset[str] = field(default_factory=frozenset)
+    """Ids of those that somebody needs to be done, and nobody to run."""
     cycles: tuple[tuple[str, ...], ...] = ()
     replaced: frozenset[str] = field(default_factory=frozenset)
     """Ids of older containers of a key that has a newer one."""
@@ -70,9 +72,11 @@ def draw(snapshot: Snapshot, memory: Memory, *, follow_all: bool = False) -> Gra
     current = _current(snapshot)
     search = _Search(snapshot, memory, current, follow_all)
     order, edges, cycles = _ordered(snapshot, {each.id: tuple(search.edges(each)) for each in snapshot})
-    wanted = {edge.parent.id for found in edges.values() for edge in found if edge.parent and edge.strength not in IDLE}
+    parents = [(edge.parent.id, edge.strength) for found in edges.values() for edge in found if edge.parent]
+    wanted = frozenset(parent for parent, strength in parents if strength not in IDLE)
+    jobs = frozenset(parent for parent, strength in parents if strength is Strength.JOB) - wanted
     replaced = {each.id for each in snapshot if not each.is_set_aside and current[each.key] is not each}
-    return Graph(order=order, edges=edges, wanted=frozenset(wanted), cycles=cycles, replaced=frozenset(replaced))
+    return Graph(order=order, edges=edges, wanted=wanted, jobs=jobs, cycles=cycles, replaced=frozenset(replaced))
 
 
 IDLE = {Strength.JOB, Strength.SOFT}  # edges that need nobody to run

@@ -28,10 +28,10 @@ class Question:
         return 0.0 if when is None else max(0.0, (when - self.case.now).total_seconds())
 
     def is_ready(self, parent: Service) -> bool:
-        """True if a parent is well and nothing is to be done about it."""
+        """True if a parent is well, and nothing is to be done about it, and nobody is at it."""
         said = self.decided.get(parent.id)
         settled = is_well(parent, self.case.snapshot, self.case.settings.docker_settle)
-        return settled and (said is None or said.need is None)
+        return settled and (said is None or (said.need is None and said.verdict is not Verdict.HELD))
 
     def says(self, verdict: Verdict, reason: str, again_in: float | None = None) -> Decision:
         return Decision(service=self.service, verdict=verdict, reason=reason, need=self.need, again_in=again_in)

@@ -116,6 +116,14 @@ LEAVE_ALONE: tuple[Rule, ...] = (
 # Who has a need that is not answered now.
 
 
+def job(q: Question) -> Decision | None:
+    """R18: what is half done is not begun again by us, whoever it depends on was."""
+    is_one = q.service.id in q.case.graph.jobs and not q.service.is_set_aside
+    if not is_one or q.case.asked or q.service.recover is not Recover.UNSAID:
+        return None
+    return q.says(Verdict.ALONE, f"a job, which is not begun again: {q.need.reason if q.need else ''}")
+
+
 def no_heir(q: Question) -> Decision | None:
     """R66: nobody knows what took the place of the container whose namespace it had."""
     lost = [edge for edge in q.case.edges if edge.is_dead and edge.parent is None]
@@ -147,7 +155,8 @@ def _unquiet(q: Question, service: Service) -> float:
 def parents_first(q: Question) -> Decision | None:
     """R19, R53, R54, H14: nothing is done before what it depends on is well. Of replicas one is enough.
 
-    Who is cut off from its namespace is not left so for a parent of another kind that nobody brings back.
+    One that has ended well is waited for by nobody: `depends_on` in its short form does not say that it is a job. Who
+    is cut off from its namespace is not left so for a parent of another kind that nobody brings back.
     """
     groups: dict[tuple[Strength, str], list[Edge]] = {}
     for edge in () if q.service.is_set_aside else q.case.edges:
@@ -161,7 +170,9 @@ def parents_first(q: Question) -> Decision | None:
 
 
 def _allows(q: Question, strength: Strength, parent: Service) -> bool:
-    if parent.is_done if strength is Strength.JOB else q.is_ready(parent):
+    if parent.is_done and strength is not Strength.HARD:
+        return True
+    if strength is not Strength.JOB and q.is_ready(parent):
         return True
     said = q.decided.get(parent.id)
     is_cut_off = q.need is not None and q.need.is_cut_off and strength is not Strength.HARD
@@ -220,6 +231,7 @@ def cooling_down(q: Question) -> Decision | None:
 
 
 HOLD_BACK: tuple[Rule, ...] = (
+    job,
     no_heir,
     updater_at_work,
     parents_first,

@@ -203,6 +203,36 @@ def test_who_is_cut_off_waits_for_who_has_its_namespace_whoever_that_is():
 # R18, R65, H3: jobs
 
 
+def test_a_running_job_is_not_begun_again():
+    """T8: with its parent, or with whose pids it died."""
+    app = service("app", **on("migrate", condition="service_completed_successfully"))
+    for ill in (
+        service("migrate", **inside(service("db", started=5), Share.NETNS)),
+        unhealthy("migrate"),
+        service("migrate", **inside(identity("old")), **on("db")),
+        exited("migrate", 137, **inside(service("db", started=5), Share.PID)),
+    ):
+        db = service("db", started=50, finished=60.0)
+        assert actions(db, ill, app) == [], ill
+    assert actions(service("db"), unhealthy("migrate", **label(recover="true")), app) == ["restart migrate"]
+    assert actions(service("db"), unhealthy("migrate"), app, asked=["migrate"])[:1] == ["restart migrate"]
+    assert actions(unhealthy("migrate"), app, service("web", **on("migrate"))) == ["restart migrate"]
+
+
+def test_an_init_container_of_the_short_form_is_waited_for_by_nobody():
+    init = exited("init", 0)
+    assert verdicts(init, unhealthy("app", **on("init", restart=None))) == {"init": "done", "app": "acts"}
+    lost = unhealthy("app", **inside(init))
+    assert decided(lost, init).verdict == "waits"
+
+
+def test_a_parent_that_another_has_in_hand_is_not_ready():
+    """T10: it may be well to look at, and about to be restarted."""
+    held = remembered(row("b", locked_by="other", locked_until=ahead(7)))
+    b = service("b")
+    assert verdicts(b, unhealthy("c", **inside(b)), memory=held) == {"b": "in hand", "c": "waits"}
+
+
 def test_a_finished_job_is_never_started_again():
     job = exited("migrate", 0)
     assert verdicts(job, unhealthy("app", **on("migrate", condition="service_completed_successfully"))) == {
