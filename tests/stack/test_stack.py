@@ -135,6 +135,26 @@ def test_a_node_that_hangs_is_found_by_its_lease_and_brought_back(stack):
     eventually(lambda: started(stack, node.id) > before, SLOW)
 
 
+def test_health_is_that_of_this_start_and_a_silent_database_is_no_fault(stack):
+    """A newcomer of the same host name has the row of a node that lives, and is none."""
+    node = stack.containers("node")[0]
+    env = dict(each.split("=", 1) for each in node.attrs["Config"]["Env"])
+    where = {"image": node.image.id, "hostname": node.id[:12], "network": "smoke_default", "detach": True}
+
+    def asked(**changed):
+        newcomer = stack.client.containers.run(
+            command=["python", "/app/alive.py", "node"], environment=env | changed, **where
+        )
+        try:
+            return newcomer.wait()["StatusCode"], newcomer.logs().decode()
+        finally:
+            newcomer.remove(force=True)
+
+    assert asked() == (1, "no lease of this node holds\n")
+    code, said = asked(LIFECYCLE_DATABASE_URL="postgresql://lifecycle@nowhere/lifecycle")
+    assert (code, said.partition(":")[0]) == (0, "cannot tell, the database does not answer")
+
+
 def test_the_watch_may_look_and_restart_and_no_more(stack):
     flower = stack.one("flower").id
     asked = {
