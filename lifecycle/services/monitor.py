@@ -4,13 +4,14 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from lifecycle.domain.recovery import Alert, Memory, Plan, Tone, Unrestartable
-from lifecycle.domain.service import ENGINE, Action, Snapshot
+from lifecycle.domain.recovery import Alert, Fate, Memory, Plan, Tone, Unrestartable
+from lifecycle.domain.service import ENGINE, Action, Event, Snapshot
 from lifecycle.errors import (
     DaemonTrouble,
     DependencyDown,
@@ -21,6 +22,7 @@ from lifecycle.errors import (
     ServiceTrouble,
 )
 from lifecycle.services.alert import tell
+from lifecycle.services.endings import KILLS_WITHIN, told, unheard, with_fates
 from lifecycle.services.engine import Engine
 from lifecycle.services.plan import plan
 from lifecycle.services.repair import perform
@@ -30,6 +32,7 @@ from lifecycle.store import recoveries, services, unrestartables
 from lifecycle.store.engine import Database
 
 log = logging.getLogger("lifecycle.docker")
+LATE = timedelta(seconds=2)  # so much after an end its last event may come
 STOP_TIMEOUT = 10  # seconds: the engine's own
 UNRESTARTABLE = (ServiceGone, ServiceRemoving, DependencyMissing)
 UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused)  # nothing was done, or it is not its fault
@@ -46,6 +49,9 @@ class Containers(Protocol):
 
     def snapshot(self) -> Snapshot:
         """All containers, now."""
+
+    def past(self, since: datetime, until: datetime) -> list[Event]:
+        """How containers began and ended then, as far as it still knows."""
 
     def ping(self) -> None:
         """Raise DaemonTrouble if it does not answer."""
@@ -76,6 +82,8 @@ class Sight:
     snapshot: Snapshot
     memory: Memory
     plan: Plan
+    fates: Mapping[str, Mapping[str, str]]
+    """Of each key, the columns for how it ended, which nobody had heard."""
     outdated: frozenset[str]
     """Keys that another has acted on, or an event told of, since the engine was asked: what was seen of them is old."""
 
@@ -89,6 +97,7 @@ class Monitor:
     def __init__(self, database: Database, engine: Containers, perform: Perform, settings: Settings) -> None:
         self._database, self._engine, self._perform, self._settings = database, engine, perform, settings
         self._halted, self._is_nameless = threading.Event(), False
+        self._fates_of: dict[tuple[str, datetime], Fate | None] = {}
         self._cycles: set[tuple[str, ...]] = set()
         self.by = f"{socket.gethostname()}/{os.getpid()}/{threading.get_native_id()}"
 
@@ -105,13 +114,27 @@ class Monitor:
             log.warning(NAMELESS)
         with self._database.read() as connection:
             memory, at = services.recall(connection, snapshot.engine, within=self._settings.docker_budget_within)
+        fates = {} if asked else self._fates(snapshot, memory, at)
+        memory = with_fates(memory, fates)
         made = plan(snapshot, memory, self._settings, at, asked=asked)
         fresh = {
             key
             for key, row in memory.services.items()
             if any(at >= before for at in (row.acted_at, row.heard_at) if at)
         }
-        return Sight(snapshot=snapshot, memory=memory, plan=made, outdated=frozenset(fresh))
+        return Sight(snapshot=snapshot, memory=memory, plan=made, fates=fates, outdated=frozenset(fresh))
+
+    def _fates(self, snapshot: Snapshot, memory: Memory, now: datetime) -> dict[str, dict[str, str]]:
+        """Of what ended while nobody listened the engine is asked, once: whoever looks every so often hears nothing."""
+        ended = list(unheard(snapshot, memory, now))
+        new = [at for each, at in ended if (each.id, at) not in self._fates_of]
+        if new:
+            found = told(self._engine.past(min(new) - timedelta(seconds=KILLS_WITHIN), max(new) + LATE))
+            self._fates_of = {
+                (each.id, at): self._fates_of.get((each.id, at)) or found.get(each.id) for each, at in ended
+            }
+        fates = [(each, self._fates_of[each.id, at]) for each, at in ended]
+        return {each.key: {"fate": str(fate), "fate_id": each.id} for each, fate in fates if fate is not None}
 
     def run(self, asked: frozenset[str] = frozenset()) -> Report:
         """Do all that is due, in order. Raises as `look`; what fails of one service does not hold up the others."""
@@ -136,6 +159,8 @@ class Monitor:
         """Remember what was seen, and tell what is to be told; the version of each row that nobody else has written."""
         engine, memory = sight.snapshot.engine, sight.memory
         changes = {key: values for key, values in sight.plan.changes.items() if key not in sight.outdated}
+        for key in sight.fates.keys() & {each.service.key for each in sight.plan.known} - sight.outdated:
+            changes[key] = {**sight.fates[key], **changes.get(key, {})}
         for action in sight.plan.actions:
             if not memory.of(action.key).version:
                 changes.setdefault(action.key, {"name": action.name})

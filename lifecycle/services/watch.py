@@ -10,9 +10,10 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
-from lifecycle.domain.recovery import Fate, Hint
+from lifecycle.domain.recovery import Hint
 from lifecycle.domain.service import Event, Recover, key_of
 from lifecycle.errors import EngineMissing, SchemaMissing, ServiceTrouble, StoreError
+from lifecycle.services.endings import Endings
 from lifecycle.services.report import Report
 from lifecycle.settings import Settings
 from lifecycle.store import services
@@ -20,11 +21,9 @@ from lifecycle.store.engine import Database
 
 log = logging.getLogger("lifecycle.docker")
 PROJECT, RECOVER = "com.docker.compose.project", "lifecycle.recover"
-ENDING = {"2": Fate.STOPPED, "3": Fate.STOPPED, "9": Fate.KILLED, "15": Fate.STOPPED}  # signals; others may be a reload
 OTHERS_AT_WORK = {"create", "destroy", "rename"}
 NOTHING_NEW = {"create", "kill"}
 OURS_FOR = 3.0  # seconds after an action of ours in which its events may still come
-MOST_KILLED = 1_000
 FIRST, LONGEST = 1.0, 60.0  # seconds before the engine is asked again
 
 
@@ -53,7 +52,7 @@ class Watch:
         self._engine: str | None = None  # known after the first pass
         self._keys: frozenset[str] = frozenset()
         self._projects: frozenset[str | None] = frozenset()
-        self._killed: dict[str, str] = {}
+        self._endings = Endings()
         self._over, self._woken = threading.Event(), threading.Event()
         self._troubles: dict[str, str] = {}
 
@@ -127,24 +126,13 @@ class Watch:
         )
 
     def _hint(self, event: Event) -> Hint | None:
-        """R39: a crash is an end without a signal before; H5: others create, rename and remove."""
-        fate = self._fate(event)
+        """How it ended; H5: others create, rename and remove."""
+        fate = self._endings.hear(event)
         is_quiet = event.action in OTHERS_AT_WORK
         if fate is None and not is_quiet:
             return None
         key = key_of(event.name, event.attributes)
         return Hint(key=key, id=event.id, name=event.name, fate=fate, is_quiet=is_quiet)
-
-    def _fate(self, event: Event) -> Fate | None:
-        if event.action == "kill":
-            while len(self._killed) >= MOST_KILLED:
-                del self._killed[next(iter(self._killed))]
-            self._killed[event.id] = event.attributes.get("signal", "")
-        if event.action == "start":
-            self._killed.pop(event.id, None)
-        if event.action == "die":
-            return ENDING.get(self._killed.pop(event.id, ""), Fate.CRASHED)
-        return Fate.STOPPED if event.action == "stop" else None
 
     def _complain(self, what: str, error: Exception) -> None:
         """Once for each trouble, however long it lasts."""

@@ -60,6 +60,19 @@ def test_a_dependent_of_a_replaced_parent_is_made_again(scene, ward):
     ward.calm()
 
 
+def test_by_passes_alone_a_kill_is_told_from_a_stop(scene, ward):
+    """T4: with nobody who listened, and exit codes that say nothing."""
+    leaves = "trap 'exit 2' TERM; sleep 100000 & wait"
+    killed = scene.up("killed", labels={"lifecycle.recover": "true"}, host={"RestartPolicy": {"Name": "always"}})
+    stopped = scene.up("stopped", leaves, labels={"lifecycle.recover": "true"})
+    scene.api.kill(killed, "KILL")
+    scene.api.stop(stopped)
+    ward.recover_until(lambda: scene.state("killed")["Running"])
+    ward.calm()
+    assert ward.done == ["start killed"]
+    assert scene.state("stopped")["ExitCode"] == 2
+
+
 def test_a_dependent_of_a_restarted_parent_is_restarted_once(scene, ward):
     """T2"""
     parent = scene.up("parent")

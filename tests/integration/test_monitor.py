@@ -36,6 +36,7 @@ class Told:
     def __init__(self, *fleet):
         self.fleet = {each.id: each for each in fleet}
         self.done, self.fails, self.before = [], {}, lambda: None
+        self.events, self.asked_since = [], []
         self.broken, self.away, self.looks, self.name = None, None, 0, "e1"
 
     def snapshot(self):
@@ -45,6 +46,10 @@ class Told:
         seen = dict(self.fleet)
         self.before()
         return Snapshot(services=seen, taken_at=NOW, engine=self.name)
+
+    def past(self, since, until):
+        self.asked_since.append(since)
+        return self.events
 
     def ping(self):
         if self.away is not None:
@@ -320,6 +325,43 @@ def test_a_halted_monitor_begins_nothing_more(shop):
     assert made.run() == ["restart a"]
 
 
+def past(target, *events):
+    return [Event(action=what, id=target.id, name=target.name, at=0.0, attributes=dict(how)) for what, how in events]
+
+
+@pytest.mark.parametrize(
+    ("code", "recover", "events", "done"),
+    [
+        (2, "", [("kill", {"signal": "15"}), ("die", {}), ("stop", {})], []),
+        (2, "", [("die", {})], ["start db"]),
+        (2, "", [], ["start db"]),
+        (137, "true", [("kill", {"signal": "9"}), ("die", {})], ["start db"]),
+        (137, "true", [("kill", {"signal": "15"}), ("kill", {"signal": "9"}), ("die", {}), ("stop", {})], []),
+        (137, "", [("die", {})], ["start db"]),
+        (137, "", [], []),
+        (2, "", [("die", {}), ("stop", {}), ("start", {}), ("die", {})], ["start db"]),
+    ],
+    ids=["stop", "crash", "forgotten", "kill", "stop of the deaf", "killed from outside", "forgotten kill", "later"],
+)
+def test_how_it_ended_is_asked_where_nobody_listened(shop, code, recover, events, done):
+    db = exited("db", code, labels={"lifecycle.recover": recover})
+    made = shop(db, service("app", **on("db", restart=False)))
+    made.engine.events = past(db, *events)
+    assert made.monitor.look().plan.decisions  # who only looks keeps it for who acts
+    assert made.run() == done
+    if not done:
+        made.engine.events = []
+        again = Shop(made.database, db, service("app", **on("db", restart=False)))
+        assert again.run() == []
+
+
+def test_an_end_is_asked_for_once(shop):
+    made = shop(exited("db", 1), service("app"))
+    made.run()
+    made.run()
+    assert len(made.engine.asked_since) == 1
+
+
 def test_an_engine_without_a_name_is_told_of_once(shop, caplog):
     made = shop(service("db"))
     made.engine.name = ""
@@ -369,9 +411,9 @@ class Streams:
             raise self.refusal
         return iter(self.said.get, None)
 
-    def say(self, action, target, **attributes):
+    def say(self, action, target, at=0.0, **attributes):
         attributes = {**target.labels, **{name: str(value) for name, value in attributes.items()}}
-        self.said.put(Event(action=action, id=target.id, name=target.name, at=0.0, attributes=attributes))
+        self.said.put(Event(action=action, id=target.id, name=target.name, at=at, attributes=attributes))
 
     def end(self):
         self.said.put(None)
@@ -428,8 +470,9 @@ def test_an_event_is_looked_into_at_once(watching):
         ([("kill", {"signal": 1}), ("die", {})], Fate.CRASHED),
         ([("kill", {"signal": 28}), ("die", {}), ("stop", {})], Fate.STOPPED),
         ([("kill", {"signal": 15}), ("start", {}), ("die", {})], Fate.CRASHED),
+        ([("kill", {"signal": 3}), ("die", {"at": 9_000})], Fate.CRASHED),
     ],
-    ids=["crash", "kill TERM", "docker kill", "docker stop", "reload, crash", "stop by WINCH", "old signal"],
+    ids=["crash", "kill TERM", "docker kill", "docker stop", "reload, crash", "stop by WINCH", "old signal", "dump"],
 )
 def test_how_a_container_ended_is_kept(watching, events, fate):
     db = service("db")
