@@ -154,6 +154,10 @@ class DependencyDown(ServiceTrouble):
         self.reference = reference
 
 
+class ServiceTaken(ServiceTrouble):
+    """An action took so long that another took the service over: nothing more is done to it here."""
+
+
 class ServiceMisconfigured(ServiceTrouble):
     """The engine cannot start the container as it is: a port is taken, a path or its command is missing."""
 

@@ -93,7 +93,7 @@ class Settings:
     docker_debounce: float = _setting(1.0, "what the engine tells within this time is looked at together")
     docker_timeout: float = _setting(60.0, "the engine has so long to answer")
     docker_lock: float = _setting(
-        120.0, "an action that takes longer, apart from the stop itself, has died with its node"
+        120.0, "an action of which a step takes longer, apart from a stop, has died with its node"
     )
     docker_settle: float = _setting(10.0, "a service without health check is well when it has run so long")
     docker_patience: float = _setting(30.0, "a service that was acted on has so long to become healthy")

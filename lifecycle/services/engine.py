@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +32,8 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self._connection = Connection(settings.docker_url, settings.docker_timeout)
+        self.guard: Callable[[], None] = lambda: None
+        """Called before anything is done to a container: what it raises is raised instead."""
         self._name = settings.docker_engine
         self.watch = min(WATCH, settings.docker_settle)
         """Seconds for which what was started is watched before that is called a success."""
@@ -102,6 +104,7 @@ class Engine:
 
     def create(self, name: str, body: Json) -> str:
         """A new container, not started; returns its id."""
+        self.guard()
         try:
             made = self._connection.ask("POST", "/containers/create", params={"name": name}, json=body)
         except Unwilling as answer:
@@ -178,6 +181,7 @@ class Engine:
     def _tell(
         self, service_id: str, path: str, method: str = "POST", *, to_start: bool = False, **options: Any
     ) -> None:
+        self.guard()
         try:
             self._connection.ask(method, path, **options)
         except Unwilling as answer:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -19,7 +20,9 @@ from lifecycle.errors import (
     EngineRefused,
     ServiceGone,
     ServiceRemoving,
+    ServiceTaken,
     ServiceTrouble,
+    StoreError,
 )
 from lifecycle.services.alert import tell
 from lifecycle.services.endings import KILLS_WITHIN, told, unheard, with_fates
@@ -35,7 +38,14 @@ log = logging.getLogger("lifecycle.docker")
 LATE = timedelta(seconds=2)  # so much after an end its last event may come
 STOP_TIMEOUT = 10  # seconds: the engine's own
 UNRESTARTABLE = (ServiceGone, ServiceRemoving, DependencyMissing)
-UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused)  # nothing was done, or it is not its fault
+UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused, ServiceTaken)
+"""Nothing was done, or it is not its fault."""
+    *UNRESTARTABLE,
+    DaemonTrouble,
+    DependencyDown,
+    EngineRefused,
+    ServiceTaken,
+)  # nothing was done, or it is not its fault
 REFUSED = "the engine allows us to look, but not to act: only observing"
 
 NAMELESS = (
@@ -46,6 +56,9 @@ NAMELESS = (
 
 class Containers(Protocol):
     """What is asked of an engine here."""
+
+    guard: Callable[[], None]
+    """Called before anything is done to a container."""
 
     def snapshot(self) -> Snapshot:
         """All containers, now."""
@@ -99,7 +112,7 @@ class Monitor:
         self._halted, self._is_nameless = threading.Event(), False
         self._fates_of: dict[tuple[str, datetime], Fate | None] = {}
         self._cycles: set[tuple[str, ...]] = set()
-        self.by = f"{socket.gethostname()}/{os.getpid()}/{threading.get_native_id()}"
+        self.by = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     def look(self, asked: frozenset[str] = frozenset()) -> Sight:
         """What is to be done now; nothing is written.
@@ -185,6 +198,7 @@ class Monitor:
             number = recoveries.begin(connection, engine, action, by=self.by)
             recoveries.forget(connection, engine, self._settings.retention)
         log.info("%s name=%s id=%s reason=%s", action.kind, action.name, service.short_id, action.reason)
+        self._engine.guard = partial(self._renew, engine, action.key, seconds)
         try:
             made_id, error = self._perform(action, sight.snapshot), None
         except ServiceTrouble as trouble:
@@ -194,6 +208,17 @@ class Monitor:
         if error is not None and is_away:
             raise error
         return Act(action=action, error=None if error is None else str(error))
+
+    def _renew(self, engine: str, key: str, seconds: float) -> None:
+        """Before each step: who was held up for long may find the service in another's hand."""
+        try:
+            with self._database.begin() as connection:
+                is_ours = services.renew(connection, engine, key, by=self.by, seconds=seconds)
+        except StoreError as error:
+            log.warning("goes on without the database name=%s error=%s", key, error)  # half a repair is worse
+            return
+        if not is_ours:
+            raise ServiceTaken(f"{key} is in another hand by now")
 
     def _answers(self) -> bool:
         """An engine may fail with one container alone, time after time: that holds up nobody else."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from lifecycle.domain.recovery import Decision, Verdict
-from lifecycle.domain.service import ENGINE, SHORT, Recover, Service, State
+from lifecycle.domain.service import ENGINE, SHORT, Kind, Recover, Service, State
 from lifecycle.services.diagnosis import was_stopped
 from lifecycle.services.graph import Edge, Strength
 from lifecycle.services.question import Question
@@ -204,7 +204,7 @@ def unrestartable(q: Question) -> Decision | None:
 def circuit(q: Question) -> Decision | None:
     """H17, T17: over its budget it is given up, and tried once in a long while."""
     row, settings = q.case.row, q.case.settings
-    if q.case.asked:
+    if q.case.asked or (q.need and q.need.kind is Kind.TIDY):  # what we left half done is ended
         return None
     if row.opened_at is None:
         over = row.recent >= settings.docker_budget
@@ -226,7 +226,10 @@ def cooling_down(q: Question) -> Decision | None:
     patience = None
     if row.acted_at is not None and q.service.is_running and q.need and q.need.reason == "unhealthy":
         patience = row.acted_at + timedelta(seconds=q.case.settings.docker_patience)
-    wait = max(q.seconds_until(row.next_at), q.seconds_until(patience))
+    next_at = row.next_at
+    if q.need and q.need.kind is Kind.TIDY and row.acted_at is not None:
+        next_at = row.acted_at + timedelta(seconds=q.case.settings.docker_backoff[0])
+    wait = max(q.seconds_until(next_at), q.seconds_until(patience))
     return q.says(Verdict.COOLS, "recovered just now", wait) if wait else None
 
 

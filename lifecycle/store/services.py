@@ -92,6 +92,12 @@ def lock(connection: sa.Connection, engine: str, key: str, version: int, *, by: 
     return connection.execute(mine.values(values)).rowcount == 1
 
 
+def renew(connection: sa.Connection, engine: str, key: str, *, by: str, seconds: float) -> bool:
+    """Keep a service for so long from now on; False if another has taken it."""
+    mine = docker_services.update().where(s.engine == engine, s.key == key, s.locked_by == by)
+    return connection.execute(mine.values(locked_until=later(now(), seconds))).rowcount == 1
+
+
 def unlock(connection: sa.Connection, engine: str, key: str, *, by: str, values: Mapping[str, Any]) -> bool:
     """Give a service back with what came of it, from now on; False if another has taken it, for it took too long."""
     mine = docker_services.update().where(s.engine == engine, s.key == key, s.locked_by == by)

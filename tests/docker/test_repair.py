@@ -14,6 +14,7 @@ from lifecycle.errors import (
     NotVerified,
     ServiceGone,
     ServiceMisconfigured,
+    ServiceTaken,
 )
 from lifecycle.services.engine import Engine
 from lifecycle.services.recipe import RECREATED
@@ -359,6 +360,27 @@ def test_a_successor_that_ended_stays_if_somebody_stopped_it(scene, seam, script
     assert do(seam, Kind.TIDY, child) == (successor if stays else child)
     assert scene.names() == [scene.name("child"), scene.name("parent")]
     assert do(seam, Kind.TIDY, scene.id("child")) == scene.id("child")
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_who_lost_the_service_meanwhile_leaves_all_as_it_is(scene, seam, steps):
+    """T20: another has taken over, and ends what was begun."""
+    child, parent = replaced(scene)
+    left = iter(range(steps))
+
+    def guard():
+        if next(left, None) is None:
+            raise ServiceTaken("in another hand")
+
+    seam.guard = guard
+    with pytest.raises(ServiceTaken):
+        do(seam, Kind.RECREATE, child, **{Share.NETNS: parent})
+    seam.guard = lambda: None
+    assert len(scene.names()) == 2 + (steps > 1)
+    if steps:
+        do(seam, Kind.TIDY, child)
+    assert scene.id("child") == child
+    assert scene.names() == [scene.name("child"), scene.name("parent")]
 
 
 @pytest.mark.parametrize("up", ["up", "create"])

@@ -25,6 +25,8 @@ from lifecycle.services.plan import plan
 from lifecycle.services.watch import Watch
 from lifecycle.settings import Settings
 from lifecycle.store import recoveries, services, unrestartables
+from lifecycle.store.clock import later, now
+from lifecycle.store.tables import docker_services
 from tests.unit.fleet import NOW, exited, identity, inside, on, service, unhealthy
 
 QUICK = {"docker_projects": ("shop",), "docker_backoff": (60.0,), "docker_debounce": 0.01, "docker_every": 60.0}
@@ -36,7 +38,7 @@ class Told:
     def __init__(self, *fleet):
         self.fleet = {each.id: each for each in fleet}
         self.done, self.fails, self.before = [], {}, lambda: None
-        self.events, self.asked_since = [], []
+        self.events, self.asked_since, self.guard = [], [], lambda: None
         self.broken, self.away, self.looks, self.name = None, None, 0, "e1"
 
     def snapshot(self):
@@ -279,6 +281,37 @@ def test_a_service_in_another_hand_is_left_to_it(shop):
         assert other.run() == []
         assert other.row("db").locked_by == made.monitor.by
         return taken(action, snapshot)
+
+    made.monitor = Monitor(made.database, made.engine, perform, made.settings)
+    assert made.run() == ["restart db"]
+
+
+def test_who_was_held_up_for_long_does_nothing_more(shop):
+    """B has taken the service over; A comes to itself between two steps."""
+    made = shop(unhealthy("db"))
+
+    def perform(action, snapshot):
+        made.engine.guard()
+        with made.database.begin() as connection:
+            connection.execute(docker_services.update().values(locked_by="other"))
+        made.engine.guard()
+        return made.engine.perform(action, snapshot)
+
+    made.monitor = Monitor(made.database, made.engine, perform, made.settings)
+    assert made.run() == []
+    assert "in another hand" in made.history()[0].error
+    assert (made.row("db").locked_by, made.row("db").attempts) == ("other", 0)
+
+
+def test_an_action_keeps_its_service_for_as_long_as_it_does_something(shop):
+    made = shop(unhealthy("db"))
+
+    def perform(action, snapshot):
+        with made.database.begin() as connection:
+            connection.execute(docker_services.update().values(locked_until=later(now(), -1)))
+        made.engine.guard()
+        assert Shop(made.database, unhealthy("db")).run() == []
+        return made.engine.perform(action, snapshot)
 
     made.monitor = Monitor(made.database, made.engine, perform, made.settings)
     assert made.run() == ["restart db"]

@@ -200,6 +200,15 @@ def test_who_is_cut_off_waits_for_who_has_its_namespace_whoever_that_is():
     assert verdicts(vpn, service("app", **inside(identity("old")), **on("vpn"))) == {"vpn": "stopped", "app": "waits"}
 
 
+def test_what_we_left_half_done_is_ended_whatever_the_circuit_says():
+    """T20"""
+    aside = exited("app", 143, name=f"shop-app-1{SET_ASIDE}")
+    memory = remembered(row("app", opened_at=ago(30), acted_at=ago(30), next_at=ahead(290), recent=9, attempts=9))
+    assert actions(aside, memory=memory) == ["tidy app"]
+    memory = remembered(row("app", acted_at=ago(4), next_at=ahead(290), attempts=9))
+    assert decided(aside, memory=memory).again_in == pytest.approx(6)
+
+
 # R18, R65, H3: jobs
 
 
