@@ -35,7 +35,7 @@ class Stack:
     def compose(self, *words, files=FILES, check=True):
         """What it prints."""
         named = [word for each in files for word in ("-f", str(each))]
-        command = [*os.environ["COMPOSE"].split(), "-p", self.project, *named, *words]
+        command = [*os.environ["STACK_COMPOSE"].split(), "-p", self.project, *named, *words]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert not check or not done.returncode, f"{' '.join(command)}\n{done.stdout[-8000:]}\n{done.stderr[-8000:]}"
         return done.stdout

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-if "COMPOSE" in os.environ and "DOCKER_HOST" in os.environ:
+if "STACK_COMPOSE" in os.environ and "DOCKER_HOST" in os.environ:
     from pytest_celery import (
         CeleryBackendCluster,
         CeleryBrokerCluster,
