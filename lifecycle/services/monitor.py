@@ -40,12 +40,6 @@ STOP_TIMEOUT = 10  # seconds: the engine's own
 UNRESTARTABLE = (ServiceGone, ServiceRemoving, DependencyMissing)
 UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused, ServiceTaken)
 """Nothing was done, or it is not its fault."""
-    *UNRESTARTABLE,
-    DaemonTrouble,
-    DependencyDown,
-    EngineRefused,
-    ServiceTaken,
-)  # nothing was done, or it is not its fault
 REFUSED = "the engine allows us to look, but not to act: only observing"
 
 NAMELESS = (
