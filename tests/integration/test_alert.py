@@ -87,6 +87,51 @@ def test_a_listener_that_hangs_is_not_waited_for(listener, caplog, monkeypatch):
     assert "alerts not posted count=1" in caplog.text
 
 
+def test_the_address_is_a_secret(listener, caplog):
+    pytest.importorskip("httpx")
+    url, posted, answer = listener
+    caplog.set_level(logging.DEBUG)
+    for answer["status"] in (204, 500, None):
+        tell([BROKEN], f"{url}services/T000/SECRET")
+    tell([BROKEN], "http://127.0.0.1:1/SECRET")
+    assert len(posted) == 3
+    assert "alert refused status=500" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def test_who_answers_a_byte_at_a_time_is_not_waited_for(caplog, monkeypatch):
+    pytest.importorskip("httpx")
+    monkeypatch.setattr(alert, "TIMEOUT", 0.5)
+    import socket
+
+    over = threading.Event()
+
+    def drip(server):
+        line, _ = server.accept()
+        with line:
+            for _ in range(600):
+                if over.wait(0.1):
+                    return
+                line.send(b"H" if _ else b"HTTP/1.1 200 OK\r\nX: ")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        tell([BROKEN, WELL], f"http://127.0.0.1:{server.getsockname()[1]}/")
+        assert thread.is_alive()
+        assert "alerts not posted count=2 in time" in caplog.text
+        over.set()
+        thread.join()
+
+
+def test_what_is_refused_keeps_no_other_from_being_posted(listener):
+    pytest.importorskip("httpx")
+    url, posted, answer = listener
+    answer["status"] = 500
+    tell([BROKEN, WELL], url)
+    assert len(posted) == 2
+
+
 def test_without_httpx_it_is_only_logged(caplog, monkeypatch):
     monkeypatch.setitem(sys.modules, "httpx", None)
     tell([BROKEN], "http://127.0.0.1:1/")
