@@ -1,6 +1,7 @@
 """Recovery of Docker services as Celery's: a task that beat sends to the nodes that reach the engine, and its check."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ def _noted(lifecycle: "Lifecycle", work: Callable[[], Report]) -> tuple[int | No
         return reports[-1]
 
     found = run(lifecycle.database, NAME, once, by=lifecycle.who, at_most_every=0.0)
-    return found, reports[-1]
+    return found, reports[-1] if reports else work()  # the last began in the future: the database's clock was set back
 
 
 class Looker:
@@ -102,7 +103,9 @@ def _problems(settings: Settings, facts: Facts) -> Iterator[str]:
         return
     queue = settings.docker_queue
     yield (
-        "services were never looked at" if run_of is None else f"services were last looked at {run_of.begun:.0f} s ago"
+        "services were never looked at"
+        if run_of is None or run_of.ended is None
+        else f"services were last looked at {run_of.ended:.0f} s ago"
     )
     if not any(queue in facts.said.get(row.id, row).queues for row in facts.living):
         yield f"no node consumes {queue}: start one with -Q {queue} next to the engine, or container docker watch"
@@ -111,7 +114,8 @@ def _problems(settings: Settings, facts: Facts) -> Iterator[str]:
 
 
 def _ended(run_of: Pass) -> float:
-    return run_of.begun if run_of.ended is None else max(run_of.begun, run_of.ended)
+    """One that failed has begun, and not ended."""
+    return math.inf if run_of.ended is None else max(run_of.begun, run_of.ended)
 
 
 def reach(settings: Settings) -> ServiceTrouble | None:

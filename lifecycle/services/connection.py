@@ -9,7 +9,7 @@ from lifecycle.services.trouble import refusal
 FAILED = 400
 OTHER_VERSION = "client version"
 NO_EXTRA = "The Docker client is not installed: pip install 'celery-lifecycle[docker]'"
-NO_SOCKET = ("FileNotFoundError", "PermissionError", "NotADirectoryError")
+NO_SOCKET = ("FileNotFoundError", "PermissionError", "NotADirectoryError", "has no attribute")
 
 
 class Unwilling(Exception):
@@ -74,6 +74,8 @@ class Connection:
             return docker.APIClient(version="auto", timeout=self.timeout, **where)
         except (docker.errors.DockerException, OSError) as error:
             raise _unreached(error) from error
+        except (ValueError, AttributeError, TypeError) as error:  # docker-py's way to say that an URL is none
+            raise EngineMissing(f"{self._url or 'DOCKER_HOST'} leads to no Docker engine: {error}") from error
 
 
 def _unreached(error: Exception) -> ServiceTrouble:

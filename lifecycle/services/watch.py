@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lifecycle.domain.recovery import Hint
 from lifecycle.domain.service import Event, Recover, key_of
-from lifecycle.errors import EngineMissing, SchemaMissing, ServiceTrouble, StoreError
+from lifecycle.errors import EngineMissing, SchemaMissing, StoreError
 from lifecycle.services.endings import Endings
 from lifecycle.services.report import Report
 from lifecycle.settings import Settings
@@ -63,7 +63,7 @@ class Watch:
         while not self._over.is_set():
             try:
                 wait, pause = self._pass(), FIRST
-            except (ServiceTrouble, StoreError) as error:
+            except Exception as error:  # noqa: BLE001 - what fails once is tried again: nobody else may be watching
                 if isinstance(error, EngineMissing | SchemaMissing) and self._engine is None:
                     raise
                 self._complain("no pass", error)

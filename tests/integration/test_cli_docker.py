@@ -7,10 +7,14 @@ import pytest
 
 from lifecycle.domain.check import Level
 from lifecycle.domain.facts import Facts, Heard, Own, Pass, Recorded, Row
-from lifecycle.domain.recovery import Fate, Unrestartable
+from lifecycle.domain.recovery import Fate, Plan, Unrestartable
+from lifecycle.errors import EngineMissing
 from lifecycle.runtime import docker
 from lifecycle.runtime.schedule import _entries
+from lifecycle.services.report import Report
 from lifecycle.store import services, unrestartables
+from lifecycle.store.clock import later, now
+from lifecycle.store.tables import passes
 from tests.integration.test_cli_verbs import Commands, make_app, url_of
 
 NOTHING = Facts(recorded=Recorded(), heard=Heard(), own=Own(versions={}, default_queue="celery"))
@@ -117,13 +121,27 @@ def test_the_task_says_what_is_missing_and_does_not_fail(app, caplog):
     assert [record.levelname for record in caplog.records if record.message.startswith("no pass: ")] == ["WARNING"]
 
 
+@pytest.mark.parametrize("url", ["tcp://[::1", "tcp://host:notaport", "npipe://x", "carrier-pigeon://coop", "http://"])
+def test_an_address_that_is_none_is_said_in_a_line(app, url):
+    app.conf.lifecycle_docker_url = url
+    assert isinstance(docker.reach(app.lifecycle.settings), EngineMissing)
+
+
+def test_a_look_is_made_though_the_databases_clock_was_set_back(app):
+    report = Report(acts=(), plan=Plan(decisions=()), engine="e1")
+    assert docker._noted(app.lifecycle, lambda: report) == (0, report)
+    with app.lifecycle.database.begin() as connection:
+        connection.execute(passes.update().values(begun_at=later(now(), 3_600.0)))
+    assert docker._noted(app.lifecycle, lambda: report) == (None, report)
+
+
 # The check
 
 
-def finds(app, begun=None, queues=(), **settings):
+def finds(app, begun=None, queues=(), *, ended=0.0, **settings):
     app.conf.update(lifecycle_docker=True, **settings)
     node = Row(id="n", pool="prefork", queues=frozenset(queues), types=frozenset(), late=-1.0)
-    passes = {} if begun is None else {docker.NAME: Pass(begun=begun, ended=begun)}
+    passes = {} if begun is None else {docker.NAME: Pass(begun=begun, ended=None if ended is None else begun + ended)}
     facts = Facts(
         recorded=Recorded(id="db", rows=(node,), passes=passes),
         heard=Heard(),
@@ -144,6 +162,15 @@ def test_it_needs_the_database(app):
 def test_a_look_in_time_is_fine_whoever_can_reach_the_engine(app):
     (found,) = finds(app, begun=12)
     assert (found.check, found.level, found.message) == ("docker", Level.OK, "services were looked at 12 s ago")
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"), [(None, "services were never looked at"), (595, "services were last looked at 600 s ago")]
+)
+def test_a_look_that_fails_each_time_is_none(app, ended, said):
+    (found,) = finds(app, begun=5, ended=ended, queues=["lifecycle_docker"])
+    assert found.level is Level.WARN
+    assert found.message.split("; ")[0] == said
 
 
 def test_it_says_who_does_not_look_and_why(app):

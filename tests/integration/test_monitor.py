@@ -582,6 +582,17 @@ def test_an_engine_that_is_away_for_a_while_is_told_of_once(watching, caplog, mo
     eventually(lambda: made.engine.done == ["restart db"])
 
 
+def test_what_no_one_foresaw_does_not_end_a_watch(watching, caplog, monkeypatch):
+    monkeypatch.setattr("lifecycle.services.watch.FIRST", 0.01)
+    made, streams = watching(service("db"))
+    made.engine.broken = KeyError("State")
+    streams.say("die", service("db"))
+    eventually(lambda: texts(caplog, logging.ERROR))
+    made.engine.broken = None
+    put(made, unhealthy("db"))
+    eventually(lambda: made.engine.done == ["restart db"])
+
+
 def test_with_nothing_to_begin_with_a_watch_does_not_begin(shop):
     made = shop(service("db"))
     made.engine.broken = EngineMissing("The Docker client is not installed")
