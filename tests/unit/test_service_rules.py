@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from lifecycle.domain.recovery import Fate, Memory, Unrestartable
-from lifecycle.domain.service import ENGINE, SET_ASIDE, Health, Policy, Share, State
+from lifecycle.domain.service import ENGINE, SET_ASIDE, Health, Policy, Share, State, is_meant
 from lifecycle.services.plan import plan
 from lifecycle.settings import Settings
 from tests.unit.fleet import (
@@ -207,6 +207,11 @@ def test_what_we_left_half_done_is_ended_whatever_the_circuit_says():
     assert actions(aside, memory=memory) == ["tidy app"]
     memory = remembered(row("app", acted_at=ago(4), next_at=ahead(290), attempts=9))
     assert decided(aside, memory=memory).again_in == pytest.approx(6)
+
+
+@pytest.mark.parametrize(("key", "name"), [("redis", "redis"), ("shop/db", "shop-db-1"), ("redis", "")])
+def test_an_empty_word_means_nobody(key, name):
+    assert not is_meant("", key, name)
 
 
 # R18, R65, H3: jobs
