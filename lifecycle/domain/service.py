@@ -29,7 +29,7 @@ def key_of(name: str, labels: Mapping[str, str]) -> str:
 
 
 def is_meant(word: str, key: str, name: str) -> bool:
-    """True if people may mean this one by a word: its key, its name, or the service that it is of; none by an empty one."""
+    """True if people may mean this one by a word: its key, its name, or the service that it is of."""
     return word != "" and (word in (key, name) or word == "/".join(key.split("/")[1:2]))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 from lifecycle.domain.recovery import Memory
 from lifecycle.domain.service import Dependency, Service, Share, Snapshot, State
@@ -79,6 +80,7 @@ def draw(snapshot: Snapshot, memory: Memory, *, follow_all: bool = False) -> Gra
     return Graph(order=order, edges=edges, wanted=wanted, jobs=jobs, cycles=cycles, replaced=frozenset(replaced))
 
 
+WEIGHTS = (Strength.SOFT, Strength.ORDER, Strength.JOB, Strength.FOLLOW, Strength.HARD)
 IDLE = {Strength.JOB, Strength.SOFT}  # edges that need nobody to run
 
 
@@ -174,7 +176,7 @@ def _only(found: list[Service]) -> Service | None:
 def _ordered(
     snapshot: Snapshot, edges: Mapping[str, tuple[Edge, ...]]
 ) -> tuple[tuple[Service, ...], dict[str, tuple[Edge, ...]], tuple[tuple[str, ...], ...]]:
-    """R19: parents before children, ties by name; of a circle one edge is left out, and the circle is reported."""
+    """R19: parents before children, ties by name; of a circle the weakest edge is left out, and it is reported."""
     kept = dict(edges)
     cycles: list[tuple[str, ...]] = []
     while True:
@@ -184,10 +186,15 @@ def _ordered(
         except CycleError as error:
             circle: list[str] = error.args[1]  # each is a parent of the next; the first is the last again
             cycles.append(tuple(sorted({snapshot.services[each].key for each in circle})))
-            parent, child = circle[:2]
+            parent, child = min(pairwise(circle), key=lambda pair: _weight(kept[pair[1]], pair[0]))
             kept[child] = tuple(edge for edge in kept[child] if edge.parent is None or edge.parent.id != parent)
             continue
         return tuple(_in_order(snapshot, sorter)), kept, tuple(cycles)
+
+
+def _weight(edges: Iterable[Edge], parent: str) -> int:
+    """How much is lost with the edges to a parent: a namespace is never."""
+    return max(WEIGHTS.index(edge.strength) for edge in edges if edge.parent is not None and edge.parent.id == parent)
 
 
 def _above(edges: Iterable[Edge]) -> set[str]:

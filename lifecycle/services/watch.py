@@ -63,7 +63,7 @@ class Watch:
         while not self._over.is_set():
             try:
                 wait, pause = self._pass(), FIRST
-            except Exception as error:  # noqa: BLE001 - what fails once is tried again: nobody else may be watching
+            except Exception as error:  # what fails once is tried again: nobody else may be watching
                 if isinstance(error, EngineMissing | SchemaMissing) and self._engine is None:
                     raise
                 self._complain("no pass", error)

@@ -214,6 +214,17 @@ def test_an_empty_word_means_nobody(key, name):
     assert not is_meant("", key, name)
 
 
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "a", "b"), ("b", "c", "a")])
+def test_a_circle_is_opened_where_it_is_weakest(names):
+    """R19: a namespace is never let go."""
+    first, second, third = names
+    lives = unhealthy(first, **on(third, restart=False))
+    fleet = lives, service(second, **inside(lives)), service(third, **on(second))
+    found = look(*fleet)
+    assert [each.service.key for each in found.decisions] == [[f"shop/{name}"] for name in names]
+    assert found.cycles == (("shop/a", "shop/b", "shop/c"),)
+
+
 # R18, R65, H3: jobs
 
 
