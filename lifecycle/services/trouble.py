@@ -24,14 +24,14 @@ FORBIDDEN, NOT_FOUND, BAD_REQUEST = 403, 404, 400
 LEAVING = ("removing", "dead")
 NOT_OURS = ("address already in use",)
 """A 403 of the engine itself: somebody holds the fixed address."""
+SURELY_OF_THE_DAEMON = ("containerd.sock", "no space left", "deadline exceeded", "shutting down")
+"""Also in words that look like a container's fault: a runtime that finds the disk full."""
 OF_THE_DAEMON = (
+    *SURELY_OF_THE_DAEMON,
     "containerd",
     "ttrpc",
-    "deadline exceeded",
     "connection refused",
     "context canceled",
-    "no space left",
-    "shutting down",
 )
 OF_THE_CONTAINER = (
     "port is already allocated",
@@ -100,6 +100,8 @@ def _by_words(status: int, text: str, state: Mapping[str, Any]) -> ServiceTroubl
     said, of_its_start = text.lower(), "" if state.get("Running") else str(state.get("Error") or "").lower()
     if "marked for removal" in said or ("cannot be started" in said and "removal" in said):
         return ServiceRemoving(text)
+    if _has(said, SURELY_OF_THE_DAEMON):
+        return DaemonTrouble(text)
     if _has(said, OF_THE_CONTAINER):
         return ServiceMisconfigured(text)
     if status == NOT_FOUND and "network" in said:

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from lifecycle.domain.service import Service
-from lifecycle.errors import NotVerified, ServiceGone
+from lifecycle.errors import DependencyMissing, NotVerified, ServiceGone
 from lifecycle.services import inspected
 from lifecycle.services.engine import Engine
 from lifecycle.services.trouble import missing
@@ -34,9 +34,17 @@ def watch(engine: Engine, service_id: str) -> None:
 
 
 def is_stale(engine: Engine, service: Service) -> bool:
-    """True if a container whose namespace it has was started after it."""
-    parents = (inspected.service(found(engine, reference)) for reference in service.shares.values())
+    """True if a container whose namespace it has was started after it. Raises DependencyMissing."""
+    parents = [inspected.service(_parent(engine, reference)) for reference in service.shares.values()]
     return any(
         parent.started_at is not None and service.started_at is not None and parent.started_at > service.started_at
         for parent in parents
     )
+
+
+def _parent(engine: Engine, reference: str) -> dict[str, Any]:
+    """That it has just gone is not the fault of who shares with it."""
+    seen = engine.look(reference)
+    if seen is None:
+        raise DependencyMissing(f"No such container: {reference}", reference)
+    return seen

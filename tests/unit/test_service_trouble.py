@@ -12,7 +12,7 @@ from lifecycle.errors import (
     ServiceMisconfigured,
     ServiceRemoving,
 )
-from lifecycle.services import inspected, own
+from lifecycle.services import inspected, own, watched
 from lifecycle.services.trouble import trouble, trouble_of_create
 
 CHILD, PARENT = "c" * 64, "p" * 64
@@ -80,6 +80,9 @@ def test_who_is_not_to_start_lacks_nobody():
         (400, "something in its configuration", seen(running=False), ServiceMisconfigured),
         (500, "Cannot start: gone wrong", seen(running=False, Error="gone wrong"), ServiceMisconfigured),
         (500, "containerd: gone wrong", seen(running=False, Error="containerd: gone wrong"), DaemonTrouble),
+        (500, "dial unix /run/containerd/containerd.sock: no such file or directory", seen(), DaemonTrouble),
+        (500, "OCI runtime create failed: no space left on device", seen(running=False), DaemonTrouble),
+        (500, 'OCI runtime create failed: stat "/x": no such file or directory', seen(), ServiceMisconfigured),
         (500, "Container is not running", seen(), DaemonTrouble),
         (503, "no server is available", seen(), DaemonTrouble),
         (403, "Forbidden", seen(), EngineRefused),
@@ -90,6 +93,17 @@ def test_of_one_container(status, text, child, kind):
     found = of(status, text, *([child] if child else []))
     assert type(found) is kind
     assert str(found) == text
+
+
+def test_a_parent_that_goes_while_its_child_is_watched_is_not_the_child():
+    class Going:
+        def look(self, reference):
+            return None
+
+    child = inspected.service(seen(parent=PARENT) | {"HostConfig": {"NetworkMode": f"container:{PARENT}"}})
+    with pytest.raises(DependencyMissing) as found:
+        watched.is_stale(Going(), child)
+    assert found.value.reference == PARENT
 
 
 def test_a_create_is_judged_by_what_was_to_be_made():
