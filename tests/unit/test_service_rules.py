@@ -221,7 +221,7 @@ def test_a_circle_is_opened_where_it_is_weakest(names):
     lives = unhealthy(first, **on(third, restart=False))
     fleet = lives, service(second, **inside(lives)), service(third, **on(second))
     found = look(*fleet)
-    assert [each.service.key for each in found.decisions] == [[f"shop/{name}"] for name in names]
+    assert [each.service.key for each in found.decisions] == [f"shop/{name}" for name in names]
     assert found.cycles == (("shop/a", "shop/b", "shop/c"),)
 
 
