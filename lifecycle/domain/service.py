@@ -8,7 +8,8 @@ from enum import StrEnum
 SET_ASIDE = ".lifecycle-old"
 """A container that is being re-created has this after its name until the new one runs."""
 ENGINE = "*"
-"""The key of the engine itself; no container has such a name."""
+MAKING = "* recreate"
+"""The keys of the engine itself, and of its making containers; no container has such a name."""
 SHORT = 12  # characters of an id that people are shown
 
 
@@ -192,6 +193,10 @@ class Kind(StrEnum):
     """A new container of the same configuration, in the namespaces of containers that live."""
     TIDY = "tidy"
     """Finish, or roll back, a re-creation that was cut off; its id is that of the container set aside."""
+
+
+REFUSALS = {Kind.RESTART: ENGINE, Kind.START: ENGINE, Kind.RECREATE: MAKING, Kind.TIDY: MAKING}
+"""The key under which is kept that the engine refuses such actions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from lifecycle.domain.recovery import Alert, Fate, Memory, Plan, Tone, Unrestartable
-from lifecycle.domain.service import ENGINE, Action, Event, Snapshot
+from lifecycle.domain.service import REFUSALS, Action, Event, Snapshot
 from lifecycle.errors import (
     DaemonTrouble,
     DependencyDown,
@@ -242,6 +242,7 @@ class Monitor:
             new_id = made_id if made_id != action.id else None
             values = services.acted(next_in=wait, made_id=new_id, failed=error is not None)
         noted = refused = obeyed = False
+        right = REFUSALS[action.kind]
         with self._database.begin() as connection:
             recoveries.end(connection, number, error=None if error is None else str(error), charged=charged)
             services.unlock(connection, engine, action.key, by=self.by, values=values)
@@ -249,16 +250,15 @@ class Monitor:
                 noted = unrestartables.note(connection, engine, _unrestartable(action, error), sight.snapshot.services)
             if isinstance(error, EngineRefused):
                 seconds = self._settings.docker_probe_every
-                refused = services.observe(connection, engine, seconds=seconds, why=REFUSED)
+                refused = services.observe(connection, engine, right, seconds=seconds, why=REFUSED)
             elif error is None:
                 unrestartables.forget(connection, engine, [action.id])  # by hand it was tried again
-                obeyed = bool(sight.memory.of(ENGINE).told) and services.obeyed(connection, engine)
+                obeyed = bool(sight.memory.of(right).told) and services.obeyed(connection, engine, right)
         tell_outcome(action, error, noted=noted)
         if refused or obeyed:
-            tone, text = (
-                (Tone.BROKEN, f"{REFUSED}: {error}") if refused else (Tone.RESOLVED, "the engine lets us act again")
-            )
-            tell([Alert(tone=tone, key=ENGINE, name="engine", text=text)], self._settings.docker_webhook)
+            tone = Tone.BROKEN if refused else Tone.RESOLVED
+            text = f"{REFUSED}: {action.kind}: {error}" if refused else "the engine lets us act again"
+            tell([Alert(tone=tone, key=right, name="engine", text=text)], self._settings.docker_webhook)
 
 
 def _unrestartable(action: Action, error: ServiceTrouble) -> Unrestartable:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from lifecycle.domain.recovery import Decision, Verdict
-from lifecycle.domain.service import ENGINE, SHORT, Kind, Recover, Service, State
+from lifecycle.domain.service import REFUSALS, SHORT, Kind, Recover, Service, State
 from lifecycle.services.diagnosis import was_stopped
 from lifecycle.services.graph import Edge, Strength
 from lifecycle.services.question import Question
@@ -180,8 +180,10 @@ def _allows(q: Question, strength: Strength, parent: Service) -> bool:
 
 
 def only_observing(q: Question) -> Decision | None:
-    """T19: the engine's proxy does not let us act; asked again after a while."""
-    wait = q.seconds_until(q.case.memory.of(ENGINE).quiet_until)
+    """T19: the engine's proxy does not let us act, or not so; asked again after a while."""
+    if q.need is None:
+        return None
+    wait = q.seconds_until(q.case.memory.of(REFUSALS[q.need.kind]).quiet_until)
     return q.says(Verdict.OBSERVED, "the engine refuses our actions", wait) if wait else None
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lifecycle.domain.recovery import Fate, Hint, Memory, Remembered
-from lifecycle.domain.service import ENGINE, is_meant
+from lifecycle.domain.service import REFUSALS, is_meant
 from lifecycle.store import unrestartables
 from lifecycle.store.clock import later, latest, now
 from lifecycle.store.tables import docker_actions, docker_services
@@ -57,7 +57,7 @@ def engines(connection: sa.Connection) -> list[str]:
 
 def find(connection: sa.Connection, word: str) -> list[tuple[str, str]]:
     """Engine and key of each service that a word may mean: a key, a container's name, or a service of Compose."""
-    query = sa.select(s.engine, s.key, s.name).where(s.key != ENGINE).order_by(s.engine, s.key)
+    query = sa.select(s.engine, s.key, s.name).where(s.key.not_in(set(REFUSALS.values()))).order_by(s.engine, s.key)
     return [(row.engine, row.key) for row in connection.execute(query) if is_meant(word, row.key, row.name or "")]
 
 
@@ -145,9 +145,8 @@ def reset(connection: sa.Connection, engine: str, keys: Collection[str]) -> int:
     return connection.execute(rows.values(**FORGIVEN, paused=False, version=s.version + 1)).rowcount
 
 
-def observe(connection: sa.Connection, engine: str, *, seconds: float, why: str) -> bool:
-    """The engine lets nobody act: only look, for so long; True for the first who says so."""
-    key = ENGINE
+def observe(connection: sa.Connection, engine: str, key: str, *, seconds: float, why: str) -> bool:
+    """The engine lets nobody act so (`REFUSALS`): only look, for so long; True for the first who says so."""
     connection.execute(
         INSERT[connection.dialect.name](docker_services).values(engine=engine, key=key).on_conflict_do_nothing()
     )
@@ -157,9 +156,9 @@ def observe(connection: sa.Connection, engine: str, *, seconds: float, why: str)
     return first
 
 
-def obeyed(connection: sa.Connection, engine: str) -> bool:
+def obeyed(connection: sa.Connection, engine: str, key: str) -> bool:
     """The engine lets us act again; True for the first who says so."""
-    refused = docker_services.update().where(s.engine == engine, s.key == ENGINE, s.told.is_not(None))
+    refused = docker_services.update().where(s.engine == engine, s.key == key, s.told.is_not(None))
     return connection.execute(refused.values(told=None, quiet_until=None, version=s.version + 1)).rowcount == 1
 
 

@@ -8,6 +8,7 @@ import pytest
 from lifecycle.domain.check import Level
 from lifecycle.domain.facts import Facts, Heard, Own, Pass, Recorded, Row
 from lifecycle.domain.recovery import Fate, Plan, Unrestartable
+from lifecycle.domain.service import ENGINE
 from lifecycle.errors import EngineMissing
 from lifecycle.runtime import docker
 from lifecycle.runtime.schedule import _entries
@@ -44,7 +45,7 @@ def known(database):
         for key, values in rows.items():
             memory, _ = services.recall(connection, "e1", within=1.0)
             services.save(connection, "e1", {key: values}, memory)
-        services.observe(connection, "e1", seconds=60.0, why="403")
+        services.observe(connection, "e1", ENGINE, seconds=60.0, why="403")
     return database
 
 

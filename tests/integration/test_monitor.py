@@ -228,6 +228,17 @@ def test_an_engine_that_refuses_is_asked_once_and_told_of_once(shop, caplog):
     assert [text.split(":")[0] for text in told] == ["alert broken name=engine", "alert resolved name=engine"]
 
 
+def test_who_may_not_make_containers_may_still_restart_them(shop, caplog):
+    lost = service("app", **inside(identity("old")), **on("vpn"))
+    made = shop(service("vpn"), lost, unhealthy("web", **on("vpn")), docker_probe_every=60.0)
+    made.engine.fails = {"shop/app": EngineRefused("Forbidden")}
+    assert made.run() == ["recreate app", "restart web"]
+    assert made.run() == []
+    told = [text for text in texts(caplog, logging.ERROR) + texts(caplog, logging.INFO) if text.startswith("alert")]
+    assert len(told) == 1
+    assert "recreate" in told[0]
+
+
 def test_while_it_refuses_nothing_is_tried(shop):
     made = shop(unhealthy("a"), unhealthy("b"))
     made.engine.fails = dict.fromkeys(["shop/a", "shop/b"], EngineRefused("Forbidden"))

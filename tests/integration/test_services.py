@@ -186,18 +186,18 @@ def test_pause_and_reset(database):
 def test_a_service_is_found_by_what_people_call_it(database, word):
     save(database, name="shop-db-1")
     with database.begin() as connection:
-        services.observe(connection, "e1", seconds=1.0, why="403")
+        services.observe(connection, "e1", ENGINE, seconds=1.0, why="403")
         assert services.find(connection, word) == [("e1", KEY)]
         assert services.find(connection, ENGINE) == []
 
 
 def test_a_refusal_is_told_once_and_so_is_its_end(database):
     with database.begin() as connection:
-        assert services.observe(connection, "e1", seconds=60.0, why="403")
-        assert not services.observe(connection, "e1", seconds=60.0, why="403")
+        assert services.observe(connection, "e1", ENGINE, seconds=60.0, why="403")
+        assert not services.observe(connection, "e1", ENGINE, seconds=60.0, why="403")
         assert services.recall(connection, "e1", within=1.0)[0].of(ENGINE).quiet_until is not None
-        assert services.obeyed(connection, "e1")
-        assert not services.obeyed(connection, "e1")
+        assert services.obeyed(connection, "e1", ENGINE)
+        assert not services.obeyed(connection, "e1", ENGINE)
 
 
 def note(connection, name, present=(), reference=None):
