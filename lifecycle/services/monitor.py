@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from lifecycle.domain.recovery import Alert, Fate, Memory, Plan, Tone, Unrestartable
-from lifecycle.domain.service import REFUSALS, Action, Event, Snapshot
+from lifecycle.domain.service import REFUSALS, Action, Event, Kind, Snapshot
 from lifecycle.errors import (
     DaemonTrouble,
     DependencyDown,
@@ -235,7 +235,7 @@ class Monitor:
     ) -> None:
         """Write what came of an action, and say so. What fails by an engine that is there is put off, at no charge."""
         engine, charged = sight.snapshot.engine, not isinstance(error, UNCHARGED)
-        values = {}
+        values: dict[str, Any] = {}
         if charged or (isinstance(error, DaemonTrouble) and not is_away):
             steps = self._settings.docker_backoff
             wait = steps[min(sight.memory.of(action.key).attempts, len(steps) - 1)]
@@ -243,6 +243,9 @@ class Monitor:
             values = services.acted(next_in=wait, made_id=new_id, failed=error is not None)
         noted = refused = obeyed = False
         right = REFUSALS[action.kind]
+        is_news = sight.memory.of(action.key).told is None and _is_left_dark(action, error)
+        if is_news:
+            values["told"] = str(error)
         with self._database.begin() as connection:
             recoveries.end(connection, number, error=None if error is None else str(error), charged=charged)
             services.unlock(connection, engine, action.key, by=self.by, values=values)
@@ -255,10 +258,20 @@ class Monitor:
                 unrestartables.forget(connection, engine, [action.id])  # by hand it was tried again
                 obeyed = bool(sight.memory.of(right).told) and services.obeyed(connection, engine, right)
         tell_outcome(action, error, noted=noted)
+        if is_news:
+            alert = Alert(tone=Tone.BROKEN, key=action.key, name=action.name, text=f"{action.kind} failed: {error}")
+            tell([alert], self._settings.docker_webhook)
         if refused or obeyed:
             tone = Tone.BROKEN if refused else Tone.RESOLVED
             text = f"{REFUSED}: {action.kind}: {error}" if refused else "the engine lets us act again"
             tell([Alert(tone=tone, key=right, name="engine", text=text)], self._settings.docker_webhook)
+
+
+def _is_left_dark(action: Action, error: ServiceTrouble | None) -> bool:
+    """T12: it shares with what is gone, and that could not be mended; nothing else may tell of that."""
+    if isinstance(error, DependencyMissing):
+        return True
+    return error is not None and not isinstance(error, UNCHARGED) and action.kind in (Kind.RECREATE, Kind.TIDY)
 
 
 def _unrestartable(action: Action, error: ServiceTrouble) -> Unrestartable:

@@ -178,6 +178,26 @@ def test_a_parent_that_is_missing_is_noted_with_whose_place_it_was(shop):
     assert made.run() == ["recreate app"]
 
 
+@pytest.mark.parametrize(
+    "trouble", [NotVerified("does not stay up"), DependencyMissing("No such container", "vpn")], ids=["failed", "lost"]
+)
+def test_a_re_creation_that_failed_is_told_of_once_and_so_is_its_end(shop, caplog, trouble):
+    """T12"""
+    caplog.set_level(logging.INFO, "lifecycle.docker")
+    vpn = service("vpn")
+    made = shop(vpn, service("app", **inside(identity("old")), **on("vpn")), docker_backoff=(0.0,))
+    made.engine.fails = {"shop/app": trouble}
+    made.run()
+    made.run()
+    told = [text for text in texts(caplog, logging.ERROR) if text.startswith("alert")]
+    assert told == [f"alert broken name=shop-app-1: recreate failed: {trouble}"]
+    put(made, vpn, service("app", id=identity("by hand"), **inside(vpn)))
+    with made.database.begin() as connection:
+        connection.execute(docker_services.update().values(well_since=later(now(), -9_000)))
+    made.run()
+    assert "alert resolved name=shop-app-1: well again" in texts(caplog, logging.INFO)
+
+
 def test_a_parent_that_is_down_charges_nobody(shop):
     made = shop(unhealthy("db"))
     made.engine.fails = {"shop/db": DependencyDown("vpn does not run", "vpn")}
