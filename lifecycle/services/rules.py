@@ -179,6 +179,14 @@ def _allows(q: Question, strength: Strength, parent: Service) -> bool:
     return is_cut_off and said is not None and said.verdict in STAYS_DOWN
 
 
+def made_to_vanish(q: Question) -> Decision | None:
+    """R66: with `--rm` its engine removes the old one as soon as it is stopped, and nothing can be brought back."""
+    if q.case.asked or q.service.recover is Recover.TRUE or not q.service.auto_remove:
+        return None
+    is_risk = q.need is not None and q.need.kind is Kind.RECREATE
+    return q.says(Verdict.TOLD, "made with --rm: re-created only by hand, or if labelled") if is_risk else None
+
+
 def only_observing(q: Question) -> Decision | None:
     """T19: the engine's proxy does not let us act, or not so; asked again after a while."""
     if q.need is None:
@@ -240,6 +248,7 @@ HOLD_BACK: tuple[Rule, ...] = (
     no_heir,
     updater_at_work,
     parents_first,
+    made_to_vanish,
     only_observing,
     only_told,
     unrestartable,

@@ -214,6 +214,17 @@ def test_an_empty_word_means_nobody(key, name):
     assert not is_meant("", key, name)
 
 
+def test_what_could_not_be_brought_back_is_re_created_only_if_somebody_says_so():
+    """R66: `--rm`."""
+    vpn = service("vpn")
+    lost = {"auto_remove": True, **inside(identity("old")), **on("vpn")}
+    said = decided(service("app", **lost), vpn)
+    assert (said.verdict, said.action) == ("only told", None)
+    assert actions(service("app", **lost, **label(recover="true")), vpn) == ["recreate app"]
+    assert actions(service("app", **lost), vpn, asked=["app"]) == ["recreate app"]
+    assert actions(unhealthy("app", auto_remove=True)) == ["restart app"]
+
+
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "a", "b"), ("b", "c", "a")])
 def test_a_circle_is_opened_where_it_is_weakest(names):
     """R19: a namespace is never let go."""
