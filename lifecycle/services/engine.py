@@ -21,6 +21,7 @@ STOP = 10  # seconds that an engine gives a container which does not say
 LEFT = 2.0  # seconds past its end for which a stream may be silent
 SOON = 1.0  # seconds: so near are the engine's clock and ours over the life of a stream
 WATCH = 1.0  # seconds
+READ = 5.0  # seconds for one container of many: an engine may hang on one alone
 AMBIGUOUS = "multiple ids found"
 HEARD = ["create", "destroy", "die", "health_status", "kill", "oom", "pause", "rename", "start", "stop", "unpause"]
 
@@ -160,7 +161,11 @@ class Engine:
     def _inspected(self, row: Json) -> Json | None:
         """One container that is broken must not hide the others: the listing's word stands for it."""
         try:
-            return dict(self._connection.ask("GET", f"/containers/{row['Id']}/json"))
+            timeout = min(self._connection.timeout, READ)
+            return dict(self._connection.ask("GET", f"/containers/{row['Id']}/json", timeout=timeout))
+        except DaemonTrouble:
+            self.ping()
+            return row
         except Unwilling as answer:
             if answer.status == NOT_FOUND:
                 return None

@@ -204,6 +204,18 @@ def test_one_that_cannot_be_read_does_not_hide_the_others(scene, proxy):
     assert broken not in behind.snapshot().services
 
 
+def test_one_that_hangs_the_engine_does_not_hide_the_others(scene, proxy):
+    hanging, other = scene.up("hanging"), scene.up("other")
+    behind = Engine(Settings(docker_url=proxy.url, docker_timeout=0.5))
+    proxy.silences = lambda method, path: f"{hanging}/json" in path
+    services = behind.snapshot().services
+    assert services[hanging].started_at is None
+    assert services[other].started_at is not None
+    proxy.silences = lambda method, path: f"{hanging}/json" in path or path.endswith("/version")
+    with pytest.raises(DaemonTrouble):
+        behind.snapshot()
+
+
 def test_with_an_engine_that_was_exchanged_a_version_is_agreed_upon_anew(scene, proxy):
     behind = Engine(Settings(docker_url=proxy.url))
     behind.snapshot()
