@@ -9,27 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from lifecycle.domain.recovery import Alert, Fate, Memory, Plan, Tone, Unrestartable
-from lifecycle.domain.service import REFUSALS, Action, Event, Kind, Snapshot
-from lifecycle.errors import (
-    DaemonTrouble,
-    DependencyDown,
-    DependencyMissing,
-    EngineRefused,
-    ServiceGone,
-    ServiceRemoving,
-    ServiceTaken,
-    ServiceTrouble,
-    StoreError,
-)
+from lifecycle.domain.recovery import Fate, Memory, Plan
+from lifecycle.domain.service import Action, Event, Snapshot
+from lifecycle.errors import DaemonTrouble, ServiceTaken, ServiceTrouble, StoreError
 from lifecycle.services.alert import tell
 from lifecycle.services.endings import KILLS_WITHIN, told, unheard, with_fates
 from lifecycle.services.engine import Engine
+from lifecycle.services.outcome import Outcome, settle
 from lifecycle.services.plan import plan
 from lifecycle.services.repair import perform
-from lifecycle.services.report import Act, Report, tell_outcome, tell_plan
+from lifecycle.services.report import Act, Report, tell_plan
 from lifecycle.settings import Settings
 from lifecycle.store import recoveries, services, unrestartables
 from lifecycle.store.engine import Database
@@ -37,11 +28,6 @@ from lifecycle.store.engine import Database
 log = logging.getLogger("lifecycle.docker")
 LATE = timedelta(seconds=2)  # so much after an end its last event may come
 STOP_TIMEOUT = 10  # seconds: the engine's own
-UNRESTARTABLE = (ServiceGone, ServiceRemoving, DependencyMissing)
-UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused, ServiceTaken)
-"""Nothing was done, or it is not its fault."""
-REFUSED = "the engine allows us to look, but not to act: only observing"
-
 NAMELESS = (
     "the engine does not say who it is, so it is taken for the only one, and for another by who may ask it: "
     "allow GET /info, or give it a name, lifecycle_docker_engine"
@@ -198,7 +184,17 @@ class Monitor:
         except ServiceTrouble as trouble:
             made_id, error = None, trouble
         is_away = isinstance(error, DaemonTrouble) and not self._answers()
-        self._over(action, sight, number, made_id, error, is_away=is_away)
+        done = Outcome(
+            action=action,
+            snapshot=sight.snapshot,
+            memory=sight.memory,
+            number=number,
+            by=self.by,
+            made_id=made_id,
+            error=error,
+            is_away=is_away,
+        )
+        settle(self._database, self._settings, done)
         if error is not None and is_away:
             raise error
         return Act(action=action, error=None if error is None else str(error))
@@ -222,58 +218,3 @@ class Monitor:
             log.debug("the engine does not answer: %s", trouble)
             return False
         return True
-
-    def _over(
-        self,
-        action: Action,
-        sight: Sight,
-        number: int,
-        made_id: str | None,
-        error: ServiceTrouble | None,
-        *,
-        is_away: bool,
-    ) -> None:
-        """Write what came of an action, and say so. What fails by an engine that is there is put off, at no charge."""
-        engine, charged = sight.snapshot.engine, not isinstance(error, UNCHARGED)
-        values: dict[str, Any] = {}
-        if charged or (isinstance(error, DaemonTrouble) and not is_away):
-            steps = self._settings.docker_backoff
-            wait = steps[min(sight.memory.of(action.key).attempts, len(steps) - 1)]
-            new_id = made_id if made_id != action.id else None
-            values = services.acted(next_in=wait, made_id=new_id, failed=error is not None)
-        noted = refused = obeyed = False
-        right = REFUSALS[action.kind]
-        is_news = sight.memory.of(action.key).told is None and _is_left_dark(action, error)
-        if is_news:
-            values["told"] = str(error)
-        with self._database.begin() as connection:
-            recoveries.end(connection, number, error=None if error is None else str(error), charged=charged)
-            services.unlock(connection, engine, action.key, by=self.by, values=values)
-            if isinstance(error, UNRESTARTABLE):
-                noted = unrestartables.note(connection, engine, _unrestartable(action, error), sight.snapshot.services)
-            if isinstance(error, EngineRefused):
-                seconds = self._settings.docker_probe_every
-                refused = services.observe(connection, engine, right, seconds=seconds, why=REFUSED)
-            elif error is None:
-                unrestartables.forget(connection, engine, [action.id])  # by hand it was tried again
-                obeyed = bool(sight.memory.of(right).told) and services.obeyed(connection, engine, right)
-        tell_outcome(action, error, noted=noted)
-        if is_news:
-            alert = Alert(tone=Tone.BROKEN, key=action.key, name=action.name, text=f"{action.kind} failed: {error}")
-            tell([alert], self._settings.docker_webhook)
-        if refused or obeyed:
-            tone = Tone.BROKEN if refused else Tone.RESOLVED
-            text = f"{REFUSED}: {action.kind}: {error}" if refused else "the engine lets us act again"
-            tell([Alert(tone=tone, key=right, name="engine", text=text)], self._settings.docker_webhook)
-
-
-def _is_left_dark(action: Action, error: ServiceTrouble | None) -> bool:
-    """T12: it shares with what is gone, and that could not be mended; nothing else may tell of that."""
-    if isinstance(error, DependencyMissing):
-        return True
-    return error is not None and not isinstance(error, UNCHARGED) and action.kind in (Kind.RECREATE, Kind.TIDY)
-
-
-def _unrestartable(action: Action, error: ServiceTrouble) -> Unrestartable:
-    reference = error.reference if isinstance(error, DependencyMissing) else None
-    return Unrestartable(id=action.id, name=action.name, reason=str(error), reference=reference)
