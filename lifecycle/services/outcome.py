@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
-
 from lifecycle.domain.recovery import Alert, Memory, Tone, Unrestartable
 from lifecycle.domain.service import REFUSALS, Action, Kind, Snapshot
 from lifecycle.errors import (
@@ -22,7 +20,7 @@ from lifecycle.services.alert import tell
 from lifecycle.services.report import tell_outcome
 from lifecycle.settings import Settings
 from lifecycle.store import recoveries, services, unrestartables
-from lifecycle.store.engine import Database
+from lifecycle.store.engine import Connection, Database
 
 UNRESTARTABLE = (ServiceGone, ServiceRemoving, DependencyMissing)
 UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused, ServiceTaken)
@@ -88,7 +86,7 @@ def _values(done: Outcome, settings: Settings) -> dict[str, Any]:
     return {**services.acted(next_in=wait, made_id=new_id, failed=done.error is not None), **values}
 
 
-def _note(connection: sa.Connection, done: Outcome) -> bool:
+def _note(connection: Connection, done: Outcome) -> bool:
     """True if its id is given up, and was not before."""
     engine, action, error = done.snapshot.engine, done.action, done.error
     if error is None:
@@ -100,7 +98,7 @@ def _note(connection: sa.Connection, done: Outcome) -> bool:
     return unrestartables.note(connection, engine, given_up, done.snapshot.services)
 
 
-def _alerts(connection: sa.Connection, done: Outcome, settings: Settings) -> Iterator[Alert]:
+def _alerts(connection: Connection, done: Outcome, settings: Settings) -> Iterator[Alert]:
     """What people have to know of it; that the engine refuses, or does not any more, is written with it."""
     action, error, engine = done.action, done.error, done.snapshot.engine
     if done.is_news:
