@@ -70,6 +70,7 @@ def environment(folder, url, broker, results):
         "CHAOS_BROKER": broker.url,
         "CHAOS_RESULTS": results.url,
         "CHAOS_MARKS": str((folder / "marks").resolve()),
+        "TMPDIR": str(folder.resolve()),  # billiard's folders of nodes that were killed
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lifecycle.doorbell")
 RING = "lifecycle_ring"
+NOT_FOUND = "404"  # as AMQP says it; 403 and 405 are of a queue that may not be looked at
 
 
 class CeleryDoorbell:
@@ -62,9 +63,9 @@ class CeleryDoorbell:
         try:
             with self._app.connection_for_read() as connection:
                 declared = connection.default_channel.queue_declare(queue=queue, passive=True)
-        except ChannelError:
-            return True
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, nothing is known
+            if isinstance(error, ChannelError) and str(error.reply_code) == NOT_FOUND:
+                return True
             log.info("queue not counted queue=%s error=%s", queue, error)
             return False
         return bool(declared.message_count == 0)

@@ -92,7 +92,7 @@ class Database:
         impatient: wait for no lock longer than SQLite does for its one; who holds it may never commit.
         patience: how many seconds that is on PostgreSQL, if less.
         """
-        with self._around(), self._translated(), no_fork(), self.engine.begin() as connection:
+        with self._around(), self._translated(), self._no_fork(), self.engine.begin() as connection:
             if impatient and self.dialect == "postgresql":
                 limit = f"{int((self._busy_timeout if patience is None else patience) * 1000)}ms"
                 connection.execute(sa.select(sa.func.set_config("lock_timeout", limit, True)))
@@ -101,8 +101,11 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection for reading; each statement sees what is committed by then."""
-        with self._around(), self._translated(), no_fork(), self._reader.connect() as connection:
+        with self._around(), self._translated(), self._no_fork(), self._reader.connect() as connection:
             yield connection
+
+    def _no_fork(self) -> AbstractContextManager[None]:
+        return no_fork(of_file=self.dialect == "sqlite")
 
     @contextmanager
     def within(self, connection: sa.Connection) -> Iterator[sa.Connection]:

@@ -1,7 +1,9 @@
 """A fork waits until no transaction of this process is open, and closes its connections first: a child inherits none.
 
 SQLite keeps its locks in the memory of the process: a child forked while another thread held the write lock would
-believe that it held it itself, and find the database locked for ever.
+believe that it held it itself, and find the database locked for ever. Forked while another thread read, it would hold
+no lock in truth: once all others had closed the file, it would go on, reading and writing, in a log that is deleted.
+So a fork waits for SQLite as long as it takes; for a server, which may hang, only for a time.
 
 So with every lock that another thread holds in a library, as that of a module being imported: in the child nobody gives
 it back. Threads of ours that may hold one say so, and a fork waits for them too, but not for long.
@@ -15,12 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-PATIENCE = 10.0  # seconds a fork waits for other threads' transactions
+PATIENCE = 10.0  # seconds in which a fork lets other threads' transactions begin; then it insists, or gives up
 TURN = 0.2  # seconds for which a fork holds others up, and for which it lets them go on, while it waits
 TICK = 0.001  # seconds between two looks while one waits for the other
 _one_fork = threading.RLock()
 _forking: int | None = None  # the thread that forks
 _open: dict[object, int] = {}  # a token for each open block: the thread it is open in
+_files: set[object] = set()  # the tokens of those that no child can live with
 _waiting: int | None = None  # the thread that is about to fork
 _inside: dict[int, float] = {}  # threads inside a library, and for how many seconds a fork waits for each
 
@@ -42,17 +45,20 @@ def close_at_fork(database: Inheritable) -> None:
 
 
 @contextmanager
-def no_fork() -> Iterator[None]:
-    """Other threads that fork wait for the end of this block.
+def no_fork(*, of_file: bool = False) -> Iterator[None]:
+    """Other threads that fork wait for the end of this block; if it is of a database in a file, however long it takes.
 
     Without a lock, and left in one step: a signal handler may raise anywhere in here, and a lock would stay taken.
     """
     token = object()
     try:
+        if of_file:
+            _files.add(token)
         _enter(token, threading.get_ident())
         yield
     finally:
         _open.pop(token, None)
+        _files.discard(token)
 
 
 @contextmanager
@@ -112,9 +118,12 @@ def _before() -> None:
     _one_fork.acquire()
     _wait_for_libraries()
     patient_until = time.monotonic() + PATIENCE
-    while not _is_quiet() and time.monotonic() < patient_until:
-        _forking = None  # one long transaction must not hold up all others: a lease has to be renewed
-        time.sleep(TURN)
+    while not _is_quiet():
+        if time.monotonic() < patient_until:
+            _forking = None  # one long transaction must not hold up all others: a lease has to be renewed
+            time.sleep(TURN)
+        elif not _files.intersection(_others()):
+            break
     if not _open:
         for database in list(_all):
             database.dispose()
@@ -130,6 +139,7 @@ def _in_child() -> None:
     """Of all threads only the forking one is here: what was open in the others never ends."""
     for token in _others():
         del _open[token]
+        _files.discard(token)
     for thread in set(_inside) - {threading.get_ident()}:
         del _inside[thread]
     _after()

@@ -244,7 +244,7 @@ def _wait_for_children(connection: sa.Connection, wanted: Mark, here: sa.ColumnE
 def _end_idle(connection: sa.Connection, wanted: Mark) -> None:
     """What belongs to a terminal status, for all rows that the mark itself ended."""
     ended = sa.and_(c.stop_id == wanted.stop_id, c.status.in_([status.value for status in TERMINAL]))
-    transitions.record(connection, ended, by=wanted.by, why=wanted.reason or wanted.message)
+    transitions.record(connection, ended, by=wanted.by, why=wanted.reason or wanted.message, children_first=True)
     failed = sa.select(c.id, c.status, c.player_id, c.exit_message).where(ended, c.status == Status.FAILED.value)
     for row in connection.execute(failed).all():  # whose body had failed before: hardly ever any
         quarantines.note(connection, row)

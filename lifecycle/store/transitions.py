@@ -34,11 +34,16 @@ def record(
     by: str | None,
     why: str | None,
     stop_id: int | None = None,
+    children_first: bool = False,
 ) -> None:
-    """Write down the change just made to the rows `which` names: one statement for any number of rows."""
+    """Write down the change just made to the rows `which` names: one statement for any number of rows.
+
+    They are numbered as the change goes through the tree: a mark downwards, an end upwards.
+    """
     c = containers.c
     told = (sa.literal(by, sa.String), sa.literal(why, sa.Text), sa.literal(stop_id, sa.Integer))
     changed = sa.select(c.id, now(), c.previous_status, c.status, c.epoch, c.node, *told).where(which)
+    changed = changed.order_by(c.depth.desc() if children_first else c.depth, c.id)
     columns = ["container_id", "at", "from_status", "to_status", "epoch", "node", "by", "why", "stop_id"]
     connection.execute(transitions.insert().from_select(columns, changed))
 

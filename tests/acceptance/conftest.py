@@ -122,9 +122,15 @@ def doors(tmp_path_factory, sqlite_template, new_place):
     world.close()
 
 
+@pytest.fixture(scope="session")
+def world(calm_world):
+    """Where a test's scene is, unless its file has a world of its own."""
+    return calm_world
+
+
 @pytest.fixture
-def scene(calm_world):
-    yield from played(calm_world)
+def scene(world):
+    yield from played(world)
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +150,8 @@ def nervous_world(new_world):
     """Nodes die here: each test starts its own, and one that nothing happens to looks after them."""
     world = new_world(**NERVOUS)
     world.start("watcher", queues="watcher", slots=1)
-    return world
+    yield world
+    world.close()
 
 
 @pytest.fixture

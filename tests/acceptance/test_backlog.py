@@ -21,7 +21,8 @@ def world(new_world):
     """A dispatcher that consumes nothing of a backlog; each test's own node is one more."""
     made = new_world(heartbeat=1, lease=10, redispatch=REDISPATCH)
     made.start("watcher", queues="watcher", slots=1)
-    return made
+    yield made
+    made.close()
 
 
 @pytest.fixture

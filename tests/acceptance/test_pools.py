@@ -20,7 +20,9 @@ RESTLESS = {"heartbeat": 0.5, "lease": 5, "grace": 5, "log_flush": 0.3}  # a los
 
 @pytest.fixture(scope="module")
 def world(new_world):
-    return new_world(**RESTLESS)
+    world = new_world(**RESTLESS)
+    yield world
+    world.close()
 
 
 @pytest.fixture(scope="module", params=SLOTS)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.acceptance.scene import Scene, eventually
+from tests.acceptance.scene import eventually
 from tests.acceptance.truth import ticks_on
 from tests.acceptance.world import PATIENCE
 
@@ -13,15 +13,9 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture(scope="module")
 def world(new_world):
-    return new_world(heartbeat=1, lease=10, grace=5, log_flush=0.3)
-
-
-@pytest.fixture
-def scene(world):
-    scene = Scene(world)
-    yield scene
-    scene.clear()
-    scene.check()
+    world = new_world(heartbeat=1, lease=10, grace=5, log_flush=0.3)
+    yield world
+    world.close()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 from celery import chain
 from celery.exceptions import TaskRevokedError
 
-from tests.acceptance.scene import Scene
 from tests.acceptance.truth import goes_on
 from tests.acceptance.world import eventually
 
@@ -24,15 +23,8 @@ SUPERSEDED = "Superseded - parent restarted"
 def world(new_world):
     world = new_world(heartbeat=1, lease=10, grace=5, restart_backoff=",".join(map(str, BACKOFF)))
     world.start(slots=4)
-    return world
-
-
-@pytest.fixture
-def scene(world):
-    scene = Scene(world)
-    yield scene
-    scene.clear()
-    scene.check()
+    yield world
+    world.close()
 
 
 def waits(scene, name, attempt):

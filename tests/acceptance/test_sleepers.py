@@ -22,7 +22,8 @@ PATIENCE = 150.0  # seconds, for as many runs on a loaded machine
 def world(new_world):
     made = new_world(**CALM)
     made.start(slots=2)
-    return made
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,7 @@ class World:
             "REDIS_URL": results or broker,
             "LIFECYCLE_DATABASE_URL": database_url,
             "PIPELINES_TRUTH": str(self.truth),
+            "TMPDIR": str(folder),  # billiard's folders of nodes that were killed
             MARK: str(folder),
             **{f"LIFECYCLE_{name.upper()}": str(value) for name, value in settings.items()},
         }
@@ -161,9 +162,14 @@ class Node:
         """Its row while it is not dead."""
         return next((row for row in self.world.living_nodes() if row.pid == self.pid), None)
 
+    @property
+    def has_ended(self):
+        """Whoever ended it."""
+        return self._process.poll() is not None
+
     def wait_until_ready(self):
-        eventually(f"{self.name} ready", lambda: self._ready() or self._process.poll() is not None)
-        assert self._process.poll() is None, self.log_text()
+        eventually(f"{self.name} ready", lambda: self._ready() or self.has_ended)
+        assert not self.has_ended, self.log_text()
 
     def _ready(self):
         return self.row is not None and " ready.\n" in self.log_text()

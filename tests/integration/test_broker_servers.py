@@ -7,12 +7,15 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from amqp.exceptions import AccessRefused
-from kombu import Connection
+from celery import Celery
+from kombu import Connection, Queue
 from kombu.exceptions import ChannelError, OperationalError
 
+from lifecycle.runtime.doorbell import CeleryDoorbell
 from tests.conftest import started
 from tests.servers import RabbitMQ, Redis, forget
 
@@ -38,6 +41,17 @@ def server(request):
 def send(server):
     with Connection(server.url) as connection:
         connection.SimpleQueue("kept").put("message")
+
+
+def test_a_queue_that_may_not_be_looked_at_is_not_taken_as_empty(server):
+    """What is taken as lost is sent once more."""
+    send(server)
+    with Celery(broker=server.url, set_as_current=False) as app, Connection(server.url) as other:
+        doorbell = CeleryDoorbell(SimpleNamespace(app=app))
+        assert [doorbell.is_empty(queue) for queue in ("kept", "of nobody")] == [False, True]
+        if isinstance(server, RabbitMQ):
+            Queue("locked", exclusive=True)(other.default_channel).declare()
+            assert not doorbell.is_empty("locked")
 
 
 def waiting(server):

@@ -6,9 +6,10 @@ import random
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
+import sqlalchemy as sa
 
 from lifecycle.store import forks
 
@@ -21,13 +22,13 @@ def interrupt(*_):
     raise Interruption
 
 
-@pytest.fixture
-def opened():
-    """Another thread's open transaction."""
+@contextmanager
+def held(block):
+    """Another thread is inside a block until the event is set."""
     there, over = threading.Event(), threading.Event()
 
     def hold():
-        with forks.no_fork():
+        with block():
             there.set()
             over.wait(10)
 
@@ -37,6 +38,13 @@ def opened():
     yield over
     over.set()
     thread.join()
+
+
+@pytest.fixture
+def opened():
+    """Another thread's open transaction."""
+    with held(forks.no_fork) as over:
+        yield over
 
 
 def in_child(call):
@@ -65,6 +73,42 @@ def test_a_transaction_of_another_thread_is_not_open_in_the_child(opened, monkey
     monkeypatch.setattr(forks, "PATIENCE", 0.2)
     assert in_child(lambda: not forks._open and quickly_forked())
     assert len(forks._open) == 1
+
+
+@pytest.fixture
+def read_elsewhere(sqlite_database):
+    """Another thread reads in a file; set it, and the thread is done."""
+
+    @contextmanager
+    def read():
+        with sqlite_database.read() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            yield
+
+    with held(read) as over:
+        yield over
+
+
+def test_a_fork_waits_for_a_file_as_long_as_it_takes(read_elsewhere, monkeypatch):
+    """The child would read and write in a log that is deleted once all others have closed the file."""
+    monkeypatch.setattr(forks, "PATIENCE", 0.0)
+    threading.Timer(1.0, read_elsewhere.set).start()
+    assert in_child(lambda: read_elsewhere.is_set() and not forks._open and not forks._files)
+
+
+def test_a_fork_that_insists_lets_nobody_begin(read_elsewhere, monkeypatch):
+    monkeypatch.setattr(forks, "PATIENCE", 0.0)
+    fork = threading.Thread(target=in_child, args=[lambda: True])
+    fork.start()
+    while forks._forking != fork.ident:
+        time.sleep(forks.TICK)
+    late = threading.Thread(target=enter_and_leave)
+    late.start()
+    late.join(2 * forks.TURN)
+    assert late.is_alive()
+    read_elsewhere.set()
+    fork.join()
+    late.join()
 
 
 def test_the_forking_threads_own_transaction_is_open_in_the_child_until_it_leaves(opened, monkeypatch):

@@ -142,6 +142,23 @@ def test_a_mark_ends_at_once_what_runs_nowhere(grove):
     assert grove.held() == {}
 
 
+def test_the_history_of_a_mark_goes_down_and_that_of_its_ends_up(grove):
+    """However the rows lie: one transaction writes it, and a parent never ended before its child."""
+    down = ["coord-123", "sub-coord-456", "worker-1"]
+    parents = [None, *down]
+    grove.plant(
+        [
+            {"id": each, "root_id": down[0], "parent_container_id": parents[depth], "depth": depth}
+            for depth, each in enumerate(down)
+        ]
+    )
+    grove.stop("coord-123")
+    with grove.database.read() as connection:
+        seen = connection.execute(sa.select(transitions.c.to_status, transitions.c.container_id).order_by("id")).all()
+    told = [tuple(row) for row in seen if row.to_status != "PENDING"]
+    assert told == [("STOPPING", each) for each in down] + [("STOPPED", each) for each in reversed(down)]
+
+
 def test_a_mark_leaves_running_what_runs_until_its_node_ends_it(grove):
     family(grove, "coord-123", "worker-1")
     grove.spawn("queued", "worker-1")
