@@ -13,7 +13,7 @@ PLACE = ROOT / ".matrix" / "stack"
 def own_python() -> str:
     """Made anew when what is wanted has changed."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    wanted = [*extras["smoke"], "redis", "pip"]  # pytest-celery's Redis wants the one, the image's wheels the other
+    wanted = [*extras["smoke"], "pip"]  # the image's wheels want pip
     python, stamp = PLACE / "venv" / "bin" / "python", PLACE / "venv.stamp"
     if not stamp.exists() or stamp.read_text() != str(wanted):
         stamp.unlink(missing_ok=True)
