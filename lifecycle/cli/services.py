@@ -9,7 +9,7 @@ from rich.text import Text
 from lifecycle.cli import table
 from lifecycle.cli.text import clean, count, seconds
 from lifecycle.domain.recovery import Decision, Memory, Remembered, Verdict
-from lifecycle.domain.service import REFUSALS, Health, Service, State, is_meant
+from lifecycle.domain.service import OF_ENGINE, Health, Service, State, is_meant
 from lifecycle.services.report import Act
 from lifecycle.store.recoveries import Recovery
 
@@ -127,7 +127,7 @@ def left(decision: Decision) -> str:
 
 def remembered(memory: Memory, words: Collection[str]) -> list[Remembered]:
     """The services of an engine; of those named, if any are."""
-    rows = [row for key, row in sorted(memory.services.items()) if key not in REFUSALS.values()]
+    rows = [row for key, row in sorted(memory.services.items()) if key not in OF_ENGINE]
     return [row for row in rows if not words or any(is_meant(word, row.key, row.name) for word in words)]
 
 

@@ -9,7 +9,8 @@ SET_ASIDE = ".lifecycle-old"
 """A container that is being re-created has this after its name until the new one runs."""
 ENGINE = "*"
 MAKING = "* recreate"
-"""The keys of the engine itself, and of its making containers; no container has such a name."""
+EVENTS = "* events"
+"""The keys of the engine itself, of its making containers and of what it tells; no container has such a name."""
 SHORT = 12  # characters of an id that people are shown
 
 
@@ -197,6 +198,7 @@ class Kind(StrEnum):
 
 REFUSALS = {Kind.RESTART: ENGINE, Kind.START: ENGINE, Kind.RECREATE: MAKING, Kind.TIDY: MAKING}
 """The key under which is kept that the engine refuses such actions."""
+OF_ENGINE = frozenset({*REFUSALS.values(), EVENTS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

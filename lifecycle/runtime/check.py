@@ -15,7 +15,7 @@ from lifecycle import __version__
 from lifecycle.domain.check import Finding, Level, judge
 from lifecycle.domain.facts import Answer, Facts, Heard, Own, Recorded
 from lifecycle.errors import LifecycleError
-from lifecycle.runtime import docker
+from lifecycle.runtime import lookout
 from lifecycle.runtime.passes import periods
 from lifecycle.store import checks, schema
 from lifecycle.store.url import shown
@@ -38,7 +38,7 @@ def examine(lifecycle: "Lifecycle") -> Iterator[Finding]:
     heard = yield from _broker(lifecycle, expected={row.id for row in recorded.rows if row.late < 0})
     facts = Facts(recorded=recorded, heard=heard, own=own)
     yield from judge(facts)
-    yield from docker.examine(lifecycle, facts)
+    yield from lookout.examine(lifecycle, facts)
 
 
 def _settings(lifecycle: "Lifecycle") -> Generator[Finding, None, Own]:

@@ -8,6 +8,7 @@ import logging
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from lifecycle.domain.recovery import Hint
@@ -73,6 +74,9 @@ class Watch:
             if self._woken.wait(wait):
                 self._over.wait(self._settings.docker_debounce)
             self._woken.clear()
+        if self._engine is not None:
+            with suppress(StoreError), self._database.begin() as connection:
+                services.listens_no_more(connection, self._engine)
 
     def stop(self) -> None:
         """End `run` after the action that it is at; may be called in a signal's handler."""
@@ -91,6 +95,7 @@ class Watch:
     def _listen(self) -> None:
         """Each stream has its end, so that one whose other side is gone is noticed; then all is looked at again."""
         pause = FIRST
+        self._noted()
         while not self._over.is_set():
             try:
                 events = self._stream.events(self._settings.docker_every)
@@ -99,10 +104,19 @@ class Watch:
                 for event in events:
                     pause = FIRST
                     self._hear(event)
+                self._noted()
             except Exception as error:  # noqa: BLE001 - without its listener a watch would go on, and be slow unseen
                 self._complain("not listening", error)
+                self._noted(str(error) or type(error).__name__)
                 self._over.wait(jittered(pause))
                 pause = min(2 * pause, LONGEST)
+
+    def _noted(self, error: str | None = None) -> None:
+        """R97: a stream was heard to its end, or was not; one whose other side is gone opens, and says nothing."""
+        if self._engine is None or self._over.is_set():
+            return
+        with suppress(StoreError), self._database.begin() as connection:
+            services.listened(connection, self._engine, error=error)
 
     def _hear(self, event: Event) -> None:
         key, hint = key_of(event.name, event.attributes), self._hint(event)

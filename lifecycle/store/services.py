@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lifecycle.domain.recovery import Fate, Hint, Memory, Remembered
-from lifecycle.domain.service import REFUSALS, is_meant
+from lifecycle.domain.service import EVENTS, OF_ENGINE, is_meant
 from lifecycle.store import unrestartables
 from lifecycle.store.clock import later, latest, now
 from lifecycle.store.tables import docker_actions, docker_services
@@ -57,7 +57,7 @@ def engines(connection: sa.Connection) -> list[str]:
 
 def find(connection: sa.Connection, word: str) -> list[tuple[str, str]]:
     """Engine and key of each service that a word may mean: a key, a container's name, or a service of Compose."""
-    query = sa.select(s.engine, s.key, s.name).where(s.key.not_in(set(REFUSALS.values()))).order_by(s.engine, s.key)
+    query = sa.select(s.engine, s.key, s.name).where(s.key.not_in(OF_ENGINE)).order_by(s.engine, s.key)
     return [(row.engine, row.key) for row in connection.execute(query) if is_meant(word, row.key, row.name or "")]
 
 
@@ -160,6 +160,20 @@ def obeyed(connection: sa.Connection, engine: str, key: str) -> bool:
     """The engine lets us act again; True for the first who says so."""
     refused = docker_services.update().where(s.engine == engine, s.key == key, s.told.is_not(None))
     return connection.execute(refused.values(told=None, quiet_until=None, version=s.version + 1)).rowcount == 1
+
+
+def listened(connection: sa.Connection, engine: str, *, error: str | None) -> None:
+    """A watch has heard the engine's events until now; or hears them no more, and why."""
+    made = INSERT[connection.dialect.name](docker_services).values(
+        engine=engine, key=EVENTS, seen_at=now(), reason=error
+    )
+    changed = {"reason": error} if error else {"reason": None, "seen_at": now()}
+    connection.execute(made.on_conflict_do_update(index_elements=[s.engine, s.key], set_=changed))
+
+
+def listens_no_more(connection: sa.Connection, engine: str) -> None:
+    """A watch has ended as it was told to."""
+    connection.execute(docker_services.delete().where(s.engine == engine, s.key == EVENTS))
 
 
 def _as_value(row: Any) -> Remembered:

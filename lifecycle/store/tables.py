@@ -166,6 +166,7 @@ passes = sa.Table(
     sa.Column("found", sa.Integer, nullable=False, server_default="0"),
     sa.Column("runs", sa.Integer, nullable=False, server_default="0"),
     sa.Column("total_found", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("error", sa.Text),
 )
 
 quarantines = sa.Table(

@@ -1,4 +1,4 @@
-"""Docker services: what their recovery remembers, has done, and will not try again.
+"""Docker services: what their recovery remembers, has done, and will not try again; and why a pass last failed.
 
 After the parent's revision, whose rollback takes this along: what is lost is a memory of some minutes.
 """
@@ -70,8 +70,10 @@ def upgrade() -> None:
         sa.Column("at", UtcDateTime, nullable=False),
     )
     op.create_index("uq_docker_unrestartables", "docker_unrestartables", ["engine", "container_id"], unique=True)
+    op.execute("ALTER TABLE passes ADD COLUMN error TEXT")
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE passes DROP COLUMN error")
     for table in ("docker_unrestartables", "docker_actions", "docker_services"):
         op.drop_table(table)

@@ -6,14 +6,14 @@ import logging
 import pytest
 
 from lifecycle.domain.check import Level
-from lifecycle.domain.facts import Facts, Heard, Own, Pass, Recorded, Row
+from lifecycle.domain.facts import Engine, Facts, Heard, Own, Pass, Recorded, Row
 from lifecycle.domain.recovery import Fate, Plan, Unrestartable
-from lifecycle.domain.service import ENGINE
+from lifecycle.domain.service import ENGINE, EVENTS
 from lifecycle.errors import EngineMissing
-from lifecycle.runtime import docker
+from lifecycle.runtime import docker, lookout
 from lifecycle.runtime.schedule import _entries
 from lifecycle.services.report import Report
-from lifecycle.store import services, unrestartables
+from lifecycle.store import checks, services, unrestartables
 from lifecycle.store.clock import later, now
 from lifecycle.store.tables import passes
 from tests.integration.test_cli_verbs import Commands, make_app, url_of
@@ -125,7 +125,7 @@ def test_the_task_says_what_is_missing_and_does_not_fail(app, caplog):
 @pytest.mark.parametrize("url", ["tcp://[::1", "tcp://host:notaport", "npipe://x", "carrier-pigeon://coop", "http://"])
 def test_an_address_that_is_none_is_said_in_a_line(app, url):
     app.conf.lifecycle_docker_url = url
-    assert isinstance(docker.reach(app.lifecycle.settings), EngineMissing)
+    assert isinstance(lookout.reach(app.lifecycle.settings), EngineMissing)
 
 
 def test_a_look_is_made_though_the_databases_clock_was_set_back(app):
@@ -139,25 +139,26 @@ def test_a_look_is_made_though_the_databases_clock_was_set_back(app):
 # The check
 
 
-def finds(app, begun=None, queues=(), *, ended=0.0, **settings):
-    app.conf.update(lifecycle_docker=True, **settings)
+def finds(app, begun=None, queues=(), *, ended=0.0, error=None, engines=(), **settings):
+    app.conf.update({"lifecycle_docker": True, **settings})
     node = Row(id="n", pool="prefork", queues=frozenset(queues), types=frozenset(), late=-1.0)
-    passes = {} if begun is None else {docker.NAME: Pass(begun=begun, ended=None if ended is None else begun + ended)}
+    run_of = None if begun is None else Pass(begun=begun, ended=None if ended is None else begun + ended, error=error)
+    passes = {} if run_of is None else {docker.NAME: run_of}
     facts = Facts(
-        recorded=Recorded(id="db", rows=(node,), passes=passes),
+        recorded=Recorded(id="db", rows=(node,), passes=passes, engines=tuple(engines)),
         heard=Heard(),
         own=Own(versions={}, default_queue="celery"),
     )
-    return list(docker.examine(app.lifecycle, facts))
+    return list(lookout.examine(app.lifecycle, facts))
 
 
 def test_nothing_is_said_where_nobody_asks_for_it(app):
-    assert list(docker.examine(app.lifecycle, NOTHING)) == []
+    assert list(lookout.examine(app.lifecycle, NOTHING)) == []
 
 
 def test_it_needs_the_database(app):
     app.conf.lifecycle_docker = True
-    assert [each.level for each in docker.examine(app.lifecycle, NOTHING)] == [Level.SKIP]
+    assert [each.level for each in lookout.examine(app.lifecycle, NOTHING)] == [Level.SKIP]
 
 
 def test_a_look_in_time_is_fine_whoever_can_reach_the_engine(app):
@@ -172,6 +173,73 @@ def test_a_look_that_fails_each_time_is_none(app, ended, said):
     (found,) = finds(app, begun=5, ended=ended, queues=["lifecycle_docker"])
     assert found.level is Level.WARN
     assert found.message.split("; ")[0] == said
+
+
+def test_why_the_last_look_failed_is_said(app):
+    (found,) = finds(app, begun=5, ended=60, queues=["lifecycle_docker"], error="no socket")
+    assert (found.level, found.message) == (Level.FAIL, "the last look at services failed: no socket")
+
+
+FINE = {"name": "e1", "seen": 60.0, "heard": 60.0}
+NAMED = {"lifecycle_docker_engine": "desk"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "level", "words"),
+    [
+        ({"refusals": ("only observing",)}, {}, Level.WARN, "only observing"),
+        ({"given_up": ("shop/a", "shop/b")}, {}, Level.FAIL, "given up for now: shop/a, shop/b;"),
+        ({"name": ""}, {}, Level.WARN, "lifecycle_docker_engine"),
+        ({"deaf": "broke off"}, {}, Level.WARN, "does not hear the engine's events: broke off"),
+        ({"heard": 190.0}, {}, Level.WARN, "last heard the engine's events 190 s ago"),
+        ({"heard": 190.0, "seen": 9e9, "given_up": ("a",)}, {}, Level.WARN, "last heard"),
+        ({"heard": 170.0}, {}, Level.OK, "12 s ago"),
+        ({"heard": None}, {}, Level.OK, "12 s ago"),
+        ({"name": ""}, NAMED, Level.OK, "12 s ago"),
+        ({"seen": 9e9, "name": "", "given_up": ("a",), "refusals": ("b",)}, {}, Level.OK, "12 s ago"),
+    ],
+    ids=["403", "circuits", "nameless", "broken", "dead", "dead for long", "alive", "none", "named", "left"],
+)
+def test_what_is_wrong_with_an_engine_is_said_in_a_line(app, engine, settings, level, words):
+    (found,) = finds(app, begun=12, engines=[Engine(**{**FINE, **engine})], **settings)
+    assert (found.check, found.level) == ("docker", level)
+    assert words in found.message
+
+
+def test_a_watch_alone_is_looked_at_too(app):
+    watched = Engine(**{**FINE, "deaf": "broke off"})
+    off = {"lifecycle_docker": False}
+    assert [each.level for each in finds(app, begun=12, engines=[watched], **off)] == [Level.WARN]
+    assert finds(app, begun=12, engines=[Engine(name="e1", seen=60.0)], **off) == []
+
+
+def test_what_the_database_knows_of_engines(app, known):
+    with known.begin() as connection:
+        services.listened(connection, "e1", error=None)
+        services.listened(connection, "e1", error="broke off")
+        memory, _ = services.recall(connection, "e1", within=1.0)
+        services.save(
+            connection, "e1", {"shop/db": {"opened_at": later(now(), 0), "seen_at": later(now(), -60)}}, memory
+        )
+    (engine,) = checks.recorded(known).engines
+    assert (engine.name, engine.refusals, engine.given_up, engine.deaf) == ("e1", ("403",), ("shop/db",), "broke off")
+    assert (round(engine.seen), round(engine.heard)) == (60, 0)
+    with known.begin() as connection:
+        services.listened(connection, "e1", error=None)
+        assert services.find(connection, EVENTS) == []
+    assert checks.recorded(known).engines[0].deaf is None
+    with known.begin() as connection:
+        services.listens_no_more(connection, "e1")
+    assert checks.recorded(known).engines[0].heard is None
+
+
+def test_the_task_keeps_why_it_failed(app):
+    app.tasks[docker.TASK]()
+    run_of = checks.recorded(app.lifecycle.database).passes[docker.NAME]
+    assert "no Docker engine" in run_of.error
+    report = Report(acts=(), plan=Plan(decisions=()), engine="e1")
+    docker._noted(app.lifecycle, lambda: report)
+    assert checks.recorded(app.lifecycle.database).passes[docker.NAME].error is None
 
 
 def test_it_says_who_does_not_look_and_why(app):
@@ -191,4 +259,4 @@ def test_a_node_on_the_queue_is_seen(app):
 
 def test_settings_that_cannot_be_read_are_another_checks(app):
     app.conf.lifecycle_docker = "perhaps"
-    assert list(docker.examine(app.lifecycle, NOTHING)) == []
+    assert list(lookout.examine(app.lifecycle, NOTHING)) == []

@@ -24,7 +24,7 @@ from lifecycle.services.monitor import Monitor
 from lifecycle.services.plan import plan
 from lifecycle.services.watch import Watch
 from lifecycle.settings import Settings
-from lifecycle.store import recoveries, services, unrestartables
+from lifecycle.store import checks, recoveries, services, unrestartables
 from lifecycle.store.clock import later, now
 from lifecycle.store.tables import docker_services
 from tests.unit.fleet import NOW, exited, identity, inside, on, service, unhealthy
@@ -598,6 +598,42 @@ def test_a_broken_stream_is_told_of_once_and_opened_again(watching, caplog, monk
     streams.refusal = None
     put(made, unhealthy("db"))
     eventually(lambda: made.engine.done == ["restart db"])
+
+
+def test_check_can_tell_who_listens(watching, monkeypatch):
+    """R97: heard to its end, broken, well again; and who was told to stop is missed by nobody."""
+    monkeypatch.setattr("lifecycle.services.watch.FIRST", 0.01)
+    made, streams = watching(service("db"))
+
+    def engine():
+        (found,) = checks.recorded(made.database).engines
+        return found
+
+    eventually(lambda: engine().heard is not None)
+    streams.refusal = DaemonTrouble("connection refused")
+    streams.end()
+    eventually(lambda: engine().deaf == "connection refused")
+    streams.refusal = None
+    opened = streams.opened
+    eventually(lambda: streams.opened > opened)
+    assert engine().deaf is not None  # it was opened: that is not yet heard
+    with made.database.begin() as connection:
+        connection.execute(docker_services.update().values(seen_at=later(now(), -900)))
+    streams.end()
+    eventually(lambda: engine().deaf is None)
+    assert engine().heard < 900
+
+
+def test_a_watch_that_was_told_to_stop_is_missed_by_nobody(shop):
+    made, streams = shop(service("db")), Streams()
+    watch = Watch(made.database, streams, made.monitor, made.settings)
+    thread = threading.Thread(target=watch.run)
+    thread.start()
+    eventually(lambda: [each for each in checks.recorded(made.database).engines if each.heard is not None])
+    watch.stop()
+    streams.end()
+    thread.join(30)
+    assert [each.heard for each in checks.recorded(made.database).engines] == [None]
 
 
 def test_an_engine_that_is_away_for_a_while_is_told_of_once(watching, caplog, monkeypatch):
