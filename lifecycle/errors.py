@@ -154,6 +154,14 @@ class DependencyDown(ServiceTrouble):
         self.reference = reference
 
 
+class ServiceStopped(ServiceTrouble):
+    """An operator has stopped the service while it was acted on; `container_id` is the one that is stopped now."""
+
+    def __init__(self, message: str, container_id: str) -> None:
+        super().__init__(message)
+        self.container_id = container_id
+
+
 class ServiceTaken(ServiceTrouble):
     """An action took so long that another took the service over: nothing more is done to it here."""
 

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,7 @@ STOP = 10  # seconds that an engine gives a container which does not say
 LEFT = 2.0  # seconds past its end for which a stream may be silent
 SOON = 1.0  # seconds: so near are the engine's clock and ours over the life of a stream
 WATCH = 1.0  # seconds
+ECHO = timedelta(seconds=0.3)  # the last event of a stop comes after its end
 READ = 5.0  # seconds for one container of many: an engine may hang on one alone
 AMBIGUOUS = "multiple ids found"
 HEARD = ["create", "destroy", "die", "health_status", "kill", "oom", "pause", "rename", "start", "stop", "unpause"]
@@ -127,12 +128,16 @@ class Engine:
             raise answer.trouble from answer
         return _events(response, end)
 
-    def past(self, since: datetime, until: datetime) -> list[Event]:
-        """What it still knows of how containers began and ended then; nothing where a proxy keeps that from us."""
+    def past(self, since: datetime, until: datetime | None = None) -> list[Event]:
+        """What it still knows of how containers began and ended then, or until now and what comes right after.
+
+        Nothing where a proxy keeps that from us.
+        """
+        until = until or self._clock()[0] + ECHO
         asked = {
             "since": f"{since.timestamp():.3f}",
             "until": f"{until.timestamp():.3f}",
-            "filters": json.dumps({"type": ["container"], "event": ["start", "kill", "die", "stop"]}),
+            "filters": json.dumps({"type": ["container"], "event": ["start", "kill", "die", "stop", "restart"]}),
         }
         try:
             response = self._connection.open("GET", "/events", params=asked)
@@ -154,7 +159,8 @@ class Engine:
 
     def _date(self) -> datetime:
         try:
-            return parsedate_to_datetime(self._connection.open("GET", "/_ping").headers["Date"]).astimezone(UTC)
+            said = parsedate_to_datetime(self._connection.open("GET", "/_ping").headers["Date"])
+            return said.astimezone(UTC) + timedelta(seconds=1)  # it is cut: what has happened is not to come
         except (Unwilling, KeyError, ValueError):
             return datetime.now(UTC)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lifecycle.domain.recovery import Alert, Memory, Tone, Unrestartable
+from lifecycle.domain.recovery import Alert, Fate, Memory, Tone, Unrestartable
 from lifecycle.domain.service import REFUSALS, Action, Kind, Snapshot
 from lifecycle.errors import (
     DaemonTrouble,
@@ -13,6 +13,7 @@ from lifecycle.errors import (
     EngineRefused,
     ServiceGone,
     ServiceRemoving,
+    ServiceStopped,
     ServiceTaken,
     ServiceTrouble,
 )
@@ -23,7 +24,7 @@ from lifecycle.store import recoveries, services, unrestartables
 from lifecycle.store.engine import Connection, Database
 
 UNRESTARTABLE = (ServiceGone, ServiceRemoving, DependencyMissing)
-UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused, ServiceTaken)
+UNCHARGED = (*UNRESTARTABLE, DaemonTrouble, DependencyDown, EngineRefused, ServiceStopped, ServiceTaken)
 """Nothing was done, or it is not its fault."""
 REFUSED = "the engine allows us to look, but not to act: only observing"
 
@@ -78,6 +79,8 @@ def settle(database: Database, settings: Settings, done: Outcome) -> None:
 def _values(done: Outcome, settings: Settings) -> dict[str, Any]:
     """The columns of its row."""
     values: dict[str, Any] = {"told": str(done.error)} if done.is_news else {}
+    if isinstance(done.error, ServiceStopped):
+        values |= {"fate": str(Fate.STOPPED), "fate_id": done.error.container_id}
     if not done.is_put_off:
         return values
     steps, attempts = settings.docker_backoff, done.memory.of(done.action.key).attempts

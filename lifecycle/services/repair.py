@@ -3,12 +3,15 @@
 import logging
 
 from lifecycle.domain.service import Action, Kind, Service, Snapshot
-from lifecycle.errors import DaemonTrouble
+from lifecycle.errors import DaemonTrouble, NotVerified, ServiceMisconfigured
 from lifecycle.services import inspected, replacement
-from lifecycle.services.engine import Engine
+from lifecycle.services.engine import Engine, Json
+from lifecycle.services.stops import heed
 from lifecycle.services.trouble import missing
 from lifecycle.services.watched import found, watch
 
+HEEDED = (NotVerified, ServiceMisconfigured, DaemonTrouble)
+"""Failures that an operator's stop may have been the cause of, or may have come into."""
 log = logging.getLogger("lifecycle.docker")
 
 
@@ -20,23 +23,36 @@ def perform(engine: Engine, action: Action, snapshot: Snapshot) -> str:
     if action.kind is Kind.TIDY:
         return replacement.tidy(engine, action.id)
     seen = found(engine, action.id)
-    service = inspected.service(seen)
-    if _has_moved(service, snapshot.services.get(action.id)):
-        log.debug("%s %s was %s by somebody else meanwhile", service.name, service.short_id, service.state)
+    if _has_moved(seen, snapshot.services.get(action.id)):
         return action.id
+    try:
+        made_id = _do(engine, action, seen)
+    except HEEDED as trouble:
+        heed(engine, action, snapshot, trouble)
+        raise
+    heed(engine, action, snapshot, made_id)
+    return made_id
+
+
+def _has_moved(seen: Json, listed: Service | None) -> bool:
+    if listed is None or listed.started_at is None:
+        return False
+    now = inspected.service(seen)
+    has_moved = (now.state, now.started_at, now.name) != (listed.state, listed.started_at, listed.name)
+    if has_moved:
+        log.debug("%s %s was %s by somebody else meanwhile", now.name, now.short_id, now.state)
+    return has_moved
+
+
+def _do(engine: Engine, action: Action, seen: Json) -> str:
     if action.kind is Kind.RECREATE:
         return replacement.recreate(engine, seen, action.shares)
     if lacking := missing(seen["HostConfig"], engine.look):
         raise lacking  # it would only lose what it has: a restart that fails leaves it stopped, or deletes it
+    service = inspected.service(seen)
     _restart(engine, service) if action.kind is Kind.RESTART else engine.start(service.id)
     watch(engine, service.id)
     return service.id
-
-
-def _has_moved(now: Service, listed: Service | None) -> bool:
-    if listed is None or listed.started_at is None:
-        return False
-    return (now.state, now.started_at, now.name) != (listed.state, listed.started_at, listed.name)
 
 
 def _restart(engine: Engine, service: Service) -> None:

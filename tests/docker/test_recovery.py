@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -14,7 +15,7 @@ from lifecycle.services.engine import Engine
 from lifecycle.services.monitor import monitor_of, recover_services
 from lifecycle.store import unrestartables
 from lifecycle.store.engine import Database
-from tests.docker.scene import DEAF, HEALTH, LASTING, SERVICE
+from tests.docker.scene import DEAF, HEALTH, LASTING, MARK, SERVICE
 from tests.docker.waiting import eventually
 
 pytestmark = pytest.mark.docker
@@ -110,6 +111,93 @@ def test_what_an_operator_stops_stays_so_until_it_is_started(scene, ward):
     scene.api.start(parent)
     ward.recover_until(lambda: scene.interfaces("child") == BOTH)
     assert ward.done == ["restart child"]
+
+
+LEAVES = "trap 'sleep {}; exit 2' TERM; sleep 100000 & wait"  # an exit code that says nothing of a stop
+
+
+def test_a_stop_that_comes_into_our_restart_holds(scene, ward):
+    """H4: both stop the same life of it, and our start comes after that."""
+    parent = scene.up("parent")
+    child = scene.up("child", LEAVES.format(1.5), host=scene.sharing(parent), labels={"lifecycle.recover": "true"})
+    ward.calm(1)
+    scene.api.restart(parent, timeout=1)
+    with told(scene, "kill") as kills:
+        thread = threading.Thread(target=lambda: ward.recover_until(lambda: ward.done))
+        thread.start()
+        next(kills)
+        scene.api.stop(child)
+    thread.join()
+    assert ward.done == ["restart child"]
+    ward.calm()
+    assert not scene.state("child")["Running"]
+    assert ward.verdicts()["child"] == "stopped: stopped by an operator"
+    scene.api.start(child)
+    ward.calm()
+    assert scene.state("child")["Running"]
+
+
+def test_another_restart_that_comes_into_ours_is_no_stop(scene, ward):
+    from docker.errors import APIError
+
+    parent = scene.up("parent")
+    child = scene.up("child", LEAVES.format(1), host=scene.sharing(parent))
+    ward.calm(1)
+    scene.api.restart(parent, timeout=1)
+    with told(scene, "kill") as kills:
+        thread = threading.Thread(target=lambda: ward.recover_until(lambda: ward.done))
+        thread.start()
+        next(kills)
+        with suppress(APIError):
+            scene.api.restart(child)
+    thread.join()
+    ward.calm()
+    assert scene.state("child")["Running"]
+
+
+def test_a_stop_that_comes_into_our_re_creation_holds(scene, ward):
+    child = scene.up("child", LEAVES.format(1.5), host=scene.sharing(scene.up("parent")))
+    ward.calm(1)
+    replace(scene)
+    with told(scene, "kill") as kills:
+        thread = threading.Thread(target=lambda: ward.recover_until(lambda: ward.done))
+        thread.start()
+        eventually(lambda: next(kills)["id"] == child)
+        scene.api.stop(child)
+    thread.join()
+    assert ward.done == ["recreate child"]
+    ward.calm()
+    assert not scene.state("child")["Running"]
+    assert scene.id("child") != child
+
+
+def test_a_stop_of_what_we_have_just_started_holds(scene, new_ward):
+    """Within the moment for which it is watched."""
+    ward = new_ward(docker_settle=1.0)
+    one = scene.up("one", "trap 'exit 2' TERM; " + CRASHING, labels={"lifecycle.recover": "true"})
+    ward.calm(1)
+    scene.run_in("one", "touch", "/crash")
+    eventually(lambda: not scene.state("one")["Running"])
+    with told(scene, "start") as starts:
+        thread = threading.Thread(target=lambda: ward.recover_until(lambda: ward.done))
+        thread.start()
+        next(starts)
+        scene.api.stop(one)
+    thread.join()
+    assert ward.done == ["start one"]
+    ward.calm()
+    assert not scene.state("one")["Running"]
+
+
+@contextmanager
+def told(scene, action):
+    """What the engine tells of this scene from now on."""
+    filters = {"event": action, "label": f"{MARK}={scene.project}"}
+    stream = scene.api.events(decode=True, filters=filters)
+    try:
+        yield stream
+    finally:
+        stream.close()
 
 
 def test_a_parent_that_takes_long_to_get_healthy_is_restarted_once(scene, new_ward):

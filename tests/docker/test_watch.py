@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from lifecycle.store import services
 from tests.docker.scene import LASTING
-from tests.docker.test_recovery import BOTH, CRASHING
+from tests.docker.test_recovery import BOTH, CRASHING, LEAVES
 from tests.docker.waiting import eventually
 
 pytestmark = pytest.mark.docker
@@ -55,6 +56,36 @@ def test_a_crash_is_told_from_a_stop_by_what_was_heard(scene, new_ward):
         eventually(lambda: ward.remembered("parent").verdict == "stopped")
     ward.calm()
     assert not scene.state("parent")["Running"]
+
+
+def test_a_stop_right_after_our_own_action_holds(scene, new_ward):
+    """Within the time in which the echo of that one may come; with an exit code that says nothing."""
+    ward = new_ward(**SELDOM)
+    parent = scene.up("parent")
+    child = scene.up("child", LEAVES.format(0), host=scene.sharing(parent), labels={"lifecycle.recover": "true"})
+    with ward.watching():
+        looked(ward)
+        scene.api.restart(parent, timeout=1)
+        eventually(lambda: ward.remembered("child").recoveries == 1)
+        scene.api.stop(child)
+        eventually(lambda: ward.remembered("child").verdict == "stopped")
+    ward.calm()
+    assert not scene.state("child")["Running"]
+
+
+def test_a_stop_while_a_dead_hand_holds_the_service_holds(scene, new_ward):
+    ward = new_ward(docker_every=0.2)
+    child = scene.up("child", LEAVES.format(0), labels={"lifecycle.recover": "true"})
+    with ward.watching():
+        looked(ward)
+        with ward.database.begin() as connection:
+            engine = ward.engine.snapshot().engine
+            row = ward.remembered("child")
+            assert services.lock(connection, engine, row.key, row.version, by="who died", seconds=2.0)
+        scene.api.stop(child)
+        eventually(lambda: ward.remembered("child").verdict == "stopped")
+    ward.calm()
+    assert not scene.state("child")["Running"]
 
 
 def test_an_updater_is_not_disturbed(pair, new_ward):
