@@ -93,7 +93,8 @@ class Settings:
     docker_debounce: float = _setting(1.0, "what the engine tells within this time is looked at together")
     docker_timeout: float = _setting(60.0, "the engine has so long to answer")
     docker_lock: float = _setting(
-        120.0, "an action of which a step takes longer, apart from a stop, has died with its node"
+        120.0,
+        "an action of which a step takes longer, apart from a stop, has died with its node; twice the timeout, or more",
     )
     docker_settle: float = _setting(10.0, "a service without health check is well when it has run so long")
     docker_patience: float = _setting(30.0, "a service that was acted on has so long to become healthy")
@@ -157,6 +158,11 @@ class Settings:
             wrong.append(
                 f"two heartbeats of {self.heartbeat} s do not fit in a lease of {self.lease} s less its margin of "
                 f"{self.lease_margin} s: raise {PREFIX}lease or lower {PREFIX}heartbeat"
+            )
+        if self.docker_lock < 2 * self.docker_timeout:  # to connect, and to answer
+            wrong.append(
+                f"{PREFIX}docker_lock of {self.docker_lock:g} s must be twice the {PREFIX}docker_timeout of "
+                f"{self.docker_timeout:g} s, or more: else a service is taken out of a hand that is at work"
             )
         return wrong
 

@@ -35,7 +35,7 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         self._connection = Connection(settings.docker_url, settings.docker_timeout)
         self.guard: Callable[[], None] = lambda: None
-        """Called before anything is done to a container: what it raises is raised instead."""
+        """Called before each step of an action, looks included: what it raises is raised instead."""
         self._name = settings.docker_engine
         self.watch = min(WATCH, settings.docker_settle)
         """Seconds for which what was started is watched before that is called a success."""
@@ -61,6 +61,7 @@ class Engine:
 
         An engine takes the beginning of an id as well: `db` may be one.
         """
+        self.guard()
         try:
             seen = dict(self._connection.ask("GET", f"/containers/{quote(reference)}/json"))
         except Unwilling as answer:
@@ -71,6 +72,7 @@ class Engine:
 
     def image(self, reference: str) -> str | None:
         """The id of an image; None if there is none, or a proxy keeps it from us."""
+        self.guard()
         try:
             return str(self._connection.ask("GET", f"/images/{quote(reference)}/json")["Id"])
         except Unwilling as answer:
@@ -133,6 +135,7 @@ class Engine:
 
         Nothing where a proxy keeps that from us.
         """
+        self.guard()
         until = until or self._clock()[0] + ECHO
         asked = {
             "since": f"{since.timestamp():.3f}",

@@ -13,10 +13,11 @@ from typing import Protocol
 
 from lifecycle.domain.recovery import Fate, Memory, Plan
 from lifecycle.domain.service import Action, Event, Snapshot
-from lifecycle.errors import DaemonTrouble, ServiceTaken, ServiceTrouble, StoreError
+from lifecycle.errors import DaemonTrouble, ServiceTrouble
 from lifecycle.services.alert import tell
 from lifecycle.services.endings import KILLS_WITHIN, told, unheard, with_fates
 from lifecycle.services.engine import Engine
+from lifecycle.services.hold import Hold
 from lifecycle.services.outcome import Outcome, settle
 from lifecycle.services.plan import plan
 from lifecycle.services.repair import perform
@@ -38,7 +39,7 @@ class Containers(Protocol):
     """What is asked of an engine here."""
 
     guard: Callable[[], None]
-    """Called before anything is done to a container."""
+    """Called before each step of an action."""
 
     def snapshot(self) -> Snapshot:
         """All containers, now."""
@@ -170,7 +171,8 @@ class Monitor:
     def _act(self, action: Action, sight: Sight, version: int) -> Act | None:
         """One action in one hand; None if another has taken the service."""
         engine, service = sight.snapshot.engine, sight.snapshot.services[action.id]
-        seconds = self._settings.docker_lock + 2 * (service.stop_timeout or STOP_TIMEOUT)
+        seconds = self._settings.docker_lock + (STOP_TIMEOUT if service.stop_timeout is None else service.stop_timeout)
+        hold = Hold(self._database, engine, action.key, by=self.by, seconds=seconds)
         with self._database.begin() as connection:
             if not services.lock(connection, engine, action.key, version, by=self.by, seconds=seconds):
                 log.debug("in another hand name=%s", action.name)
@@ -178,11 +180,13 @@ class Monitor:
             number = recoveries.begin(connection, engine, action, by=self.by)
             recoveries.forget(connection, engine, self._settings.retention)
         log.info("%s name=%s id=%s reason=%s", action.kind, action.name, service.short_id, action.reason)
-        self._engine.guard = partial(self._renew, engine, action.key, seconds)
+        self._engine.guard = hold.renew
         try:
             made_id, error = self._perform(action, sight.snapshot), None
         except ServiceTrouble as trouble:
             made_id, error = None, trouble
+        finally:
+            self._engine.guard = _nobody
         is_away = isinstance(error, DaemonTrouble) and not self._answers()
         done = Outcome(
             action=action,
@@ -199,17 +203,6 @@ class Monitor:
             raise error
         return Act(action=action, error=None if error is None else str(error))
 
-    def _renew(self, engine: str, key: str, seconds: float) -> None:
-        """Before each step: who was held up for long may find the service in another's hand."""
-        try:
-            with self._database.begin() as connection:
-                is_ours = services.renew(connection, engine, key, by=self.by, seconds=seconds)
-        except StoreError as error:
-            log.warning("goes on without the database name=%s error=%s", key, error)  # half a repair is worse
-            return
-        if not is_ours:
-            raise ServiceTaken(f"{key} is in another hand by now")
-
     def _answers(self) -> bool:
         """An engine may fail with one container alone, time after time: that holds up nobody else."""
         try:
@@ -218,3 +211,7 @@ class Monitor:
             log.debug("the engine does not answer: %s", trouble)
             return False
         return True
+
+
+def _nobody() -> None:
+    """Between two actions no service is held."""

@@ -434,7 +434,7 @@ def test_what_is_asked_for_by_hand_is_done_though_it_was_stopped(scene, ward):
 
 def test_a_recreation_whose_monitor_was_killed_is_ended_by_the_next(scene, new_ward):
     """T20"""
-    ward = new_ward(docker_lock=1.0)
+    ward = new_ward(docker_lock=2.0, docker_timeout=1.0)
     scene.up("child", host=scene.sharing(scene.up("parent")), StopTimeout=1)
     ward.calm(1)
     replace(scene)
@@ -446,6 +446,26 @@ def test_a_recreation_whose_monitor_was_killed_is_ended_by_the_next(scene, new_w
     ward.recover_until(lambda: scene.interfaces("child") == BOTH)
     assert scene.names() == [scene.name("child"), scene.name("parent")]
     ward.calm()
+
+
+def test_who_was_held_up_leaves_the_service_to_who_took_it(scene, new_ward):
+    """T20: his next step would stop what the other has brought back."""
+    late, other = (new_ward(docker_lock=2.0, docker_timeout=1.0, docker_backoff=(60.0,)) for _ in range(2))
+    child = scene.up("child", host=scene.sharing(scene.up("parent")), StopTimeout=1)
+    late.calm(1)
+    replace(scene)
+    stop = late.engine.stop
+
+    def stop_late(service):
+        other.recover_until(lambda: other.done)
+        stop(service)
+
+    late.engine.stop = stop_late
+    before = scene.started("child")
+    late.recover_until(lambda: late.done)
+    assert (late.done, other.done) == (["recreate child"], ["tidy child"])
+    assert (scene.id("child"), scene.started("child")) == (child, before)
+    assert scene.names() == [scene.name("child"), scene.name("parent")]
 
 
 def recover_and_die(settings):

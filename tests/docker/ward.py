@@ -14,7 +14,7 @@ from lifecycle.store.engine import Database
 PACE = {
     "docker_every": 0.5,
     "docker_debounce": 0.05,
-    "docker_timeout": 20.0,
+    "docker_timeout": 10.0,
     "docker_lock": 20.0,
     "docker_settle": 0.3,
     "docker_patience": 0.5,

@@ -334,6 +334,26 @@ def test_who_was_held_up_for_long_does_nothing_more(shop):
     assert (made.row("db").locked_by, made.row("db").attempts) == ("other", 0)
 
 
+def test_without_its_database_a_hand_goes_on_while_it_surely_holds(shop, monkeypatch, caplog):
+    made = shop(unhealthy("db"), docker_lock=0.1, docker_timeout=0.01)
+    put(made, unhealthy("db", stop_timeout=0))
+
+    def gone(*_, **__):
+        raise StoreUnreachable("no database")
+
+    def perform(action, snapshot):
+        monkeypatch.setattr(services, "renew", gone)
+        made.engine.guard()
+        while True:
+            made.engine.guard()
+
+    made.monitor = Monitor(made.database, made.engine, perform, made.settings)
+    made.run()
+    assert "may be in another hand by now: no database" in made.history()[0].error
+    assert "goes on without the database" in texts(caplog, logging.WARNING)[0]
+    made.engine.guard()  # held by nobody now
+
+
 def test_an_action_keeps_its_service_for_as_long_as_it_does_something(shop):
     made = shop(unhealthy("db"))
 
