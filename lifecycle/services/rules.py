@@ -180,11 +180,13 @@ def _allows(q: Question, strength: Strength, parent: Service) -> bool:
 
 
 def made_to_vanish(q: Question) -> Decision | None:
-    """R66: with `--rm` its engine removes the old one as soon as it is stopped, and nothing can be brought back."""
+    """R66: with `--rm` its engine removes it as soon as it is stopped, or its restart fails: nothing can be brought back."""
     if q.case.asked or q.service.recover is Recover.TRUE or not q.service.auto_remove:
         return None
-    is_risk = q.need is not None and q.need.kind is Kind.RECREATE
-    return q.says(Verdict.TOLD, "made with --rm: re-created only by hand, or if labelled") if is_risk else None
+    is_risk = q.need is not None and q.need.kind in (Kind.RECREATE, Kind.RESTART)
+    if q.need is None or not is_risk:
+        return None
+    return q.says(Verdict.TOLD, f"{q.need.reason}; made with --rm: recovered only by hand, or if labelled")
 
 
 def only_observing(q: Question) -> Decision | None:

@@ -222,7 +222,15 @@ def test_what_could_not_be_brought_back_is_re_created_only_if_somebody_says_so()
     assert (said.verdict, said.action) == ("only told", None)
     assert actions(service("app", **lost, **label(recover="true")), vpn) == ["recreate app"]
     assert actions(service("app", **lost), vpn, asked=["app"]) == ["recreate app"]
-    assert actions(unhealthy("app", auto_remove=True)) == ["restart app"]
+
+
+def test_what_a_failed_restart_would_remove_is_restarted_only_if_somebody_says_so():
+    """`--rm`"""
+    (alert,) = look(unhealthy("app", auto_remove=True)).alerts
+    assert alert.text == "unhealthy; made with --rm: recovered only by hand, or if labelled"
+    assert actions(unhealthy("app", auto_remove=True)) == []
+    assert actions(unhealthy("app", auto_remove=True, **label(recover="true"))) == ["restart app"]
+    assert actions(unhealthy("app", auto_remove=True), asked=["app"]) == ["restart app"]
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "a", "b"), ("b", "c", "a")])
