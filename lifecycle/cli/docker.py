@@ -4,15 +4,15 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import closing
-from functools import partial
 
 import click
 
 from lifecycle.cli import services as texts
 from lifecycle.cli import table
 from lifecycle.cli.group import Refusal, Verb, VerbGroup
+from lifecycle.cli.meant import meant
 from lifecycle.cli.options import json_option, pass_lifecycle
 from lifecycle.cli.text import clean, count
 from lifecycle.domain.recovery import Decision, Plan
@@ -25,6 +25,7 @@ from lifecycle.services.monitor import Sight, monitor_of
 from lifecycle.services.watch import Watch
 from lifecycle.store import recoveries, services, unrestartables
 
+UNSEEN = "; known is what was looked at once: see container docker status"
 HISTORY = 10  # actions shown of a service that is named
 VERBS = {
     "status": Verb("docker:show_status", "Services, how they are, and what is decided about them."),
@@ -40,7 +41,8 @@ names = click.argument("words", metavar="[SERVICE]...", nargs=-1)
 def docker_services() -> None:
     """See and recover Docker services: containers of a Docker engine, which are no containers of here.
 
-    A SERVICE is `project/service`, the name of a service or that of its container.
+    A SERVICE is `project/service`, the name of a service or that of its container; where a name is that of services of
+    several projects, or of several engines (`project/service@engine`), only the full one will do.
     """
 
 
@@ -83,7 +85,7 @@ def recover_now(lifecycle: Lifecycle, *, words: tuple[str, ...], dry_run: bool) 
     with closing(Engine(lifecycle.settings)) as engine:
         monitor = monitor_of(lifecycle.database, engine, lifecycle.settings)
         sight = monitor.look()
-        asked = frozenset(each.service.key for each in chosen(sight, words)) if words else frozenset[str]()
+        asked = asked_for(sight, words)
         if dry_run or lifecycle.settings.docker_dry_run:
             plan = monitor.look(asked).plan
             print_lines([texts.wish(each) for each in plan.decisions if each.action is not None], plan, asked)
@@ -115,7 +117,7 @@ def watch_engine(lifecycle: Lifecycle, *, quiet: bool) -> None:
 def pause_service(lifecycle: Lifecycle, *, word: str) -> None:
     """Leave a service alone until it is reset; what depends on it waits."""
     with lifecycle.database.begin() as connection:
-        for engine, key in targets(partial(services.find, connection), word):
+        for engine, key in meant(word, services.known(connection), UNSEEN):
             services.pause(connection, engine, key, paused=True)
             click.echo(f"paused {clean(key)}")
 
@@ -126,7 +128,7 @@ def pause_service(lifecycle: Lifecycle, *, word: str) -> None:
 def reset_service(lifecycle: Lifecycle, *, word: str) -> None:
     """Forget that a service was paused, stopped, recovered or given up: it is looked at anew."""
     with lifecycle.database.begin() as connection:
-        for engine, key in targets(partial(services.find, connection), word):
+        for engine, key in meant(word, services.known(connection), UNSEEN):
             memory, _ = services.recall(connection, engine, within=0.0)
             unrestartables.forget(connection, engine, memory.of(key).ids)
             services.reset(connection, engine, [key])
@@ -150,12 +152,10 @@ def chosen(sight: Sight, words: Collection[str], *, show_all: bool = False) -> l
     return [each for each in decisions if any(is_meant(word, each.service.key, each.service.name) for word in words)]
 
 
-def targets(find: Callable[[str], list[tuple[str, str]]], word: str) -> list[tuple[str, str]]:
-    """Engine and key of what is meant. Raises Refusal."""
-    found = find(word)
-    if not found:
-        raise Refusal(f"no such service: {clean(word)}; known is what was looked at once: see container docker status")
-    return found
+def asked_for(sight: Sight, words: Collection[str]) -> frozenset[str]:
+    """The keys that are meant. Raises Refusal."""
+    known = [(sight.snapshot.engine, each.service.key, each.service.name) for each in sight.plan.decisions]
+    return frozenset(key for word in words for _, key in meant(word, known))
 
 
 def show_remembered(lifecycle: Lifecycle, words: tuple[str, ...], *, as_json: bool) -> None:

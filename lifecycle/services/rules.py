@@ -180,7 +180,7 @@ def _allows(q: Question, strength: Strength, parent: Service) -> bool:
 
 
 def made_to_vanish(q: Question) -> Decision | None:
-    """R66: with `--rm` its engine removes it as soon as it is stopped, or its restart fails: nothing can be brought back."""
+    """R66: with `--rm` its engine removes it once it is stopped, or its restart fails: there is no way back."""
     if q.case.asked or q.service.recover is Recover.TRUE or not q.service.auto_remove:
         return None
     is_risk = q.need is not None and q.need.kind in (Kind.RECREATE, Kind.RESTART)

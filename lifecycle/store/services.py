@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lifecycle.domain.recovery import Fate, Hint, Memory, Remembered
-from lifecycle.domain.service import EVENTS, OF_ENGINE, is_meant
+from lifecycle.domain.service import EVENTS, OF_ENGINE
 from lifecycle.store import unrestartables
 from lifecycle.store.clock import later, latest, now
 from lifecycle.store.tables import docker_actions, docker_services
@@ -55,10 +55,10 @@ def engines(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(s.engine).distinct().order_by(s.engine)).scalars())
 
 
-def find(connection: sa.Connection, word: str) -> list[tuple[str, str]]:
-    """Engine and key of each service that a word may mean: a key, a container's name, or a service of Compose."""
+def known(connection: sa.Connection) -> list[tuple[str, str, str]]:
+    """Engine, key and container's name of each service that is remembered."""
     query = sa.select(s.engine, s.key, s.name).where(s.key.not_in(OF_ENGINE)).order_by(s.engine, s.key)
-    return [(row.engine, row.key) for row in connection.execute(query) if is_meant(word, row.key, row.name or "")]
+    return [(row.engine, row.key, row.name or "") for row in connection.execute(query)]
 
 
 def save(

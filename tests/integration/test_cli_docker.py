@@ -8,7 +8,7 @@ import pytest
 from lifecycle.domain.check import Level
 from lifecycle.domain.facts import Engine, Facts, Heard, Own, Pass, Recorded, Row
 from lifecycle.domain.recovery import Fate, Plan, Unrestartable
-from lifecycle.domain.service import ENGINE, EVENTS
+from lifecycle.domain.service import ENGINE
 from lifecycle.errors import EngineMissing
 from lifecycle.runtime import docker, lookout
 from lifecycle.runtime.schedule import _entries
@@ -88,6 +88,17 @@ def test_pause_and_reset(celery, known):
 @pytest.mark.parametrize("verb", ["pause", "reset"])
 def test_what_nobody_has_seen_is_named(celery, known, verb):
     assert celery.refusal("docker", verb, "nope").startswith("Error: no such service: nope;")
+
+
+@pytest.mark.parametrize("verb", ["pause", "reset"])
+def test_who_means_services_of_several_projects_has_to_say_which(celery, known, verb):
+    with known.begin() as connection:
+        memory, _ = services.recall(connection, "e1", within=1.0)
+        services.save(connection, "e1", {"blog/db": {"name": "blog-db-1"}}, memory)
+    said = celery.refusal("docker", verb, "db")
+    assert said == "Error: db is several services, say which: blog/db, shop/db"
+    assert len(celery.lines("docker", verb, "shop/db")) == 1
+    assert not row(known, "blog/db").paused
 
 
 @pytest.mark.parametrize("verb", ["recover", "watch"])
@@ -226,7 +237,6 @@ def test_what_the_database_knows_of_engines(app, known):
     assert (round(engine.seen), round(engine.heard)) == (60, 0)
     with known.begin() as connection:
         services.listened(connection, "e1", error=None)
-        assert services.find(connection, EVENTS) == []
     assert checks.recorded(known).engines[0].deaf is None
     with known.begin() as connection:
         services.listens_no_more(connection, "e1")

@@ -182,13 +182,12 @@ def test_pause_and_reset(database):
     assert (row.paused, row.fate, row.attempts) == (False, None, 0)
 
 
-@pytest.mark.parametrize("word", ["shop/db", "db", "shop-db-1"])
-def test_a_service_is_found_by_what_people_call_it(database, word):
+def test_what_is_known_are_services_and_not_their_engine(database):
     save(database, name="shop-db-1")
     with database.begin() as connection:
         services.observe(connection, "e1", ENGINE, seconds=1.0, why="403")
-        assert services.find(connection, word) == [("e1", KEY)]
-        assert services.find(connection, ENGINE) == []
+        services.listened(connection, "e1", error=None)
+        assert services.known(connection) == [("e1", KEY, "shop-db-1")]
 
 
 def test_a_refusal_is_told_once_and_so_is_its_end(database):
