@@ -38,6 +38,7 @@ NATURAL = (
     "docker_healthy_after",
     "docker_probe_every",
     "docker_quiet",
+    "docker_alert_after",
 )
 COUNTS = {"max_restarts": 0, "quarantine_after": 1, "docker_budget": 1}  # and the least of each
 LONGEST = 1e9  # seconds: about thirty years, more is a mistake
@@ -109,6 +110,9 @@ class Settings:
     docker_probe_every: float = _setting(900.0, "with an open circuit one is tried this often")
     docker_quiet: float = _setting(
         60.0, "a service that others create, rename or remove is left alone for so long after"
+    )
+    docker_alert_after: float = _setting(
+        600.0, "a service with which something is wrong for so long is told of, whatever is decided about it"
     )
     docker_follow_all: bool = _setting(
         default=False, text="dependents are restarted after their parent without `restart: true` too"

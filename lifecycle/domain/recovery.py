@@ -71,6 +71,8 @@ class Remembered:
     opened_at: datetime | None = None
     """Since when its circuit is open."""
     well_since: datetime | None = None
+    since: datetime | None = None
+    """Since when something is wrong with it, whatever is done about that; or it is starting."""
     forgiven_at: datetime | None = None
     """Recoveries before do not count."""
     fate: Fate | None = None

@@ -40,6 +40,8 @@ def _seen(decision: Decision, row: Remembered, now: datetime, shared: Collection
     """
     service = decision.service
     new: Changes = {"name": service.name, "verdict": str(decision.verdict), "reason": decision.reason}
+    is_wrong = decision.need is not None or decision.verdict is Verdict.STARTING
+    new["since"] = (row.since or now) if is_wrong else None
     if row.ids[:1] != (service.id,):
         before = [each for each in row.ids if each != service.id]
         kept = [each for place, each in enumerate(before, 1) if place < MOST_IDS or each in shared]
@@ -67,7 +69,19 @@ def _told(decision: Decision, row: Remembered, new: Changes, settings: Settings,
     if decision.need is not None and row.told is None and row.attempts >= settings.docker_budget:
         new["told"] = decision.need.reason
         return [_alert(Tone.BROKEN, decision, f"not well after {row.attempts} recoveries: {decision.need.reason}")]
-    return []
+    return _lasting(decision, row, new, settings, now)
+
+
+def _lasting(decision: Decision, row: Remembered, new: Changes, settings: Settings, now: datetime) -> list[Alert]:
+    """R54: who waits, or is only starting, may do so for ever, and nothing has failed."""
+    lasts = new["since"] is not None and now - new["since"] >= timedelta(seconds=settings.docker_alert_after)
+    if not lasts or row.told is not None:
+        return []
+    what = (
+        decision.reason if decision.need is None else f"{decision.need.reason}; {decision.verdict}: {decision.reason}"
+    )
+    new["told"] = what
+    return [_alert(Tone.BROKEN, decision, f"not well since {new['since']:%Y-%m-%d %H:%M:%S} UTC: {what}")]
 
 
 def _well(decision: Decision, row: Remembered, new: Changes, settings: Settings, now: datetime) -> list[Alert]:

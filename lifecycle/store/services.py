@@ -26,6 +26,7 @@ FORGIVEN: dict[str, Any] = {
     "opened_at": None,
     "well_since": None,
     "told": None,
+    "since": None,
     "fate": None,
     "fate_id": None,
     "quiet_until": None,

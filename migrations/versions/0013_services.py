@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("next_at", UtcDateTime),
         sa.Column("opened_at", UtcDateTime),
         sa.Column("well_since", UtcDateTime),
+        sa.Column("since", UtcDateTime),
         sa.Column("forgiven_at", UtcDateTime),
         sa.Column("fate", sa.String(16)),
         sa.Column("fate_id", sa.String(64)),

@@ -108,6 +108,15 @@ def test_a_pause_holds_and_a_reset_ends_it(scene, celery):
     assert celery.lines("docker", "recover")[0] == f"restart {scene.project}/parent: unhealthy"
 
 
+def test_who_means_two_projects_has_to_say_which(scene, celery):
+    other = f"{scene.project}-other"
+    scene.up("parent")
+    scene.up("parent", project=other)
+    said = celery.refusal("docker", "recover", "parent")
+    assert said == f"Error: parent is several services, say which: {scene.project}/parent, {other}/parent"
+    assert celery("docker", "recover", f"{scene.project}/parent").exit_code == 0
+
+
 def test_what_is_not_there_is_named(scene, celery):
     assert celery.refusal("docker", "recover", "nope") == "Error: no such service: nope"
 

@@ -364,6 +364,29 @@ def test_one_that_does_not_get_well_is_given_up_with_one_alert(scene, new_ward, 
     assert alerts() == ["alert broken", "alert resolved"]
 
 
+def test_a_re_creation_that_fails_is_told_of_and_leaves_what_was(scene, new_ward, caplog):
+    """T12: its image is gone."""
+    ward = new_ward(docker_healthy_after=0.3)
+    child = scene.up("child", host=scene.sharing(scene.up("parent")), StopTimeout=1)
+    ward.calm(1)
+    replace(scene)
+    create = ward.engine.create
+    ward.engine.create = lambda name, body: create(name, {**body, "Image": "lifecycle-test:nothing"})
+    caplog.set_level("INFO", "lifecycle.docker")
+    ward.recover_until(lambda: len(ward.done) > 1)
+
+    def alerts():
+        return [record.message for record in caplog.records if record.message.startswith("alert")]
+
+    (told,) = alerts()
+    assert told.startswith(f"alert broken name={scene.name('child')}: recreate failed: ")
+    assert "No such image" in told
+    assert (scene.id("child"), scene.state("child")["Running"]) == (child, True)
+    ward.engine.create = create
+    ward.recover_until(lambda: len(alerts()) > 1)
+    assert alerts()[1] == f"alert resolved name={scene.name('child')}: well again"
+
+
 def test_a_proxy_that_lets_us_only_look_has_us_only_look(scene, new_ward, proxy, caplog):
     """T19"""
     proxy.refuses = lambda method, path: method == "POST"

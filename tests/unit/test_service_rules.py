@@ -513,6 +513,51 @@ def test_unwell_once_the_time_begins_anew():
     assert look(unhealthy("db"), memory=memory).changes["shop/db"]["well_since"] is None
 
 
+LOST = inside(identity("old"))
+WAITS_FOR = unhealthy("app", **on("db"))
+
+
+@pytest.mark.parametrize(
+    ("fleet", "words"),
+    [
+        ([service("app", **LOST)], "waits"),
+        ([WAITS_FOR, exited("db", 1, policy=Policy.ALWAYS)], "unhealthy; waits: waits for shop/db"),
+        ([service("app", health=Health.STARTING)], "not healthy yet"),
+        ([unhealthy("app", created=5)], "quiet: others are at work"),
+        ([unhealthy("app")], "unhealthy; acts: unhealthy"),
+    ],
+    ids=["no heir", "waits", "starting", "quiet", "acts"],
+)
+def test_what_is_wrong_for_long_is_told_of_whatever_is_decided(fleet, words):
+    """R54: once, and again when it is well."""
+    first = fleet[0]
+    begins = look(*fleet)
+    assert begins.alerts == ()
+    assert begins.changes["shop/app"]["since"] == NOW
+    assert look(*fleet, memory=remembered(row("app", since=ago(599)))).alerts == ()
+    lasts = look(*fleet, memory=remembered(row("app", since=ago(600))))
+    (alert,) = lasts.alerts
+    assert (str(alert.tone), alert.key) == ("broken", "shop/app")
+    assert alert.text.startswith("not well since 2025-12-31 23:50:00 UTC: ")
+    assert words in alert.text
+    told = remembered(row("app", since=ago(600), **lasts.changes["shop/app"]))
+    assert look(*fleet, memory=told).alerts == ()
+    over = look(service("app", id=first.id), memory=told)
+    assert [str(each.tone) for each in over.alerts] == ["resolved"]
+    assert over.changes["shop/app"]["since"] is None
+
+
+@pytest.mark.parametrize(
+    ("one", "known"),
+    [(exited("app", 143), {}), (exited("app", 0), {}), (unhealthy("app"), {"paused": True}), (exited("app"), {})],
+    ids=["stopped", "done", "paused", "not needed"],
+)
+def test_what_nobody_wants_otherwise_is_told_of_never(one, known):
+    made = look(one, memory=remembered(row("app", since=ago(9_000), **known)))
+    assert made.alerts == ()
+    assert made.changes["shop/app"]["since"] is None
+
+
 def test_who_only_wants_to_be_told_of_is_told_of_once_and_again_when_well():
     db = unhealthy("db", **label(recover="notify"))
     first = look(db)
