@@ -18,6 +18,7 @@ from lifecycle.errors import (
     ServiceTrouble,
 )
 from lifecycle.services.alert import tell
+from lifecycle.services.jitter import jittered
 from lifecycle.services.report import tell_outcome
 from lifecycle.settings import Settings
 from lifecycle.store import recoveries, services, unrestartables
@@ -85,7 +86,7 @@ def _values(done: Outcome, settings: Settings) -> dict[str, Any]:
         return values
     steps, attempts = settings.docker_backoff, done.memory.of(done.action.key).attempts
     new_id = done.made_id if done.made_id != done.action.id else None
-    wait = steps[min(attempts, len(steps) - 1)]
+    wait = jittered(steps[min(attempts, len(steps) - 1)])
     return {**services.acted(next_in=wait, made_id=new_id, failed=done.error is not None), **values}
 
 

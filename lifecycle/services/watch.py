@@ -5,7 +5,6 @@ the service at once; all else is seen by the next pass.
 """
 
 import logging
-import random
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from lifecycle.domain.recovery import Hint
 from lifecycle.domain.service import Event, Recover, key_of
 from lifecycle.errors import EngineMissing, SchemaMissing, StoreError
 from lifecycle.services.endings import Endings
+from lifecycle.services.jitter import jittered
 from lifecycle.services.report import Report
 from lifecycle.settings import Settings
 from lifecycle.store import services
@@ -157,8 +157,3 @@ class Watch:
     def _relieved(self, what: str) -> None:
         if self._troubles.pop(what, None) is not None:
             log.info("over: %s", what)
-
-
-def jittered(seconds: float) -> float:
-    """A tenth more or less, so that many watches do not come at once."""
-    return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret

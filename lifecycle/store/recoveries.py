@@ -45,8 +45,8 @@ def end(connection: sa.Connection, number: int, *, error: str | None, charged: b
 def forget(connection: sa.Connection, engine: str, older_than: float) -> int:
     """Delete the actions that began so many seconds ago, and services not seen since; how many actions there were."""
     before = later(now(), -older_than)
-    unseen = sa.and_(s.engine == engine, s.seen_at < before, s.paused == sa.false())
-    connection.execute(docker_services.delete().where(unseen))
+    old = sa.or_(s.seen_at < before, sa.and_(s.seen_at.is_(None), s.locked_until < before))  # an aside is only held
+    connection.execute(docker_services.delete().where(s.engine == engine, old, s.paused == sa.false()))
     return connection.execute(docker_actions.delete().where(a.engine == engine, a.begun_at < before)).rowcount
 
 

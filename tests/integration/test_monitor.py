@@ -134,6 +134,28 @@ def test_what_fails_is_charged_put_off_and_holds_up_nobody(shop, caplog):
     assert len(texts(caplog, logging.WARNING)) == 1
 
 
+def test_what_failed_at_once_is_not_tried_again_at_once(shop):
+    made = shop(*(unhealthy(name) for name in "abcd"))
+    made.run()
+    waits = [(row.next_at - row.acted_at).total_seconds() for row in made.memory().services.values()]
+    assert len(set(waits)) > 1
+    assert all(54 <= wait <= 66 for wait in waits)
+
+
+def test_two_monitors_of_one_process_are_two_hands(shop):
+    assert shop().monitor.by != shop().monitor.by
+
+
+def test_a_pass_tells_once_of_what_is_given_up(shop, caplog):
+    caplog.set_level(logging.INFO, "lifecycle.docker")
+    db = unhealthy("db")
+    made = shop(db, unhealthy("a"), unhealthy("b"))
+    with made.database.begin() as connection:
+        unrestartables.note(connection, "e1", Unrestartable(id=db.id, name=db.name, reason="gone"), set())
+    assert made.run() == ["restart a", "restart b"]
+    assert len([text for text in texts(caplog, logging.INFO) if "given up" in text]) == 1
+
+
 def test_a_container_that_is_gone_is_told_of_once_and_forgotten_with_its_listing(shop, caplog):
     caplog.set_level(logging.INFO, "lifecycle.docker")
     db = unhealthy("db")

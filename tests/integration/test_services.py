@@ -139,6 +139,17 @@ def test_who_did_what_is_kept_for_a_while(database):
         assert services.engines(connection) == []
 
 
+def test_the_row_of_what_was_only_held_is_forgotten_too(database):
+    """That of a container set aside, which is no service to be seen."""
+    save(database)
+    edit(database, locked_until=later(now(), -7_200))
+    with database.begin() as connection:
+        recoveries.forget(connection, "e1", 9_000.0)
+        assert services.engines(connection) == ["e1"]
+        recoveries.forget(connection, "e1", 3_600.0)
+        assert services.engines(connection) == []
+
+
 def test_what_is_heard_is_kept_unless_it_is_our_own_doing(database):
     save(database)
     stopped = Hint(key=KEY, id="c1", name="db", fate=Fate.STOPPED)
