@@ -78,15 +78,18 @@ def settle(database: Database, settings: Settings, done: Outcome) -> None:
 
 
 def _values(done: Outcome, settings: Settings) -> dict[str, Any]:
-    """The columns of its row."""
-    values: dict[str, Any] = {"told": str(done.error)} if done.is_news else {}
+    """The columns of its row. What was heard meanwhile of how it ended was our own doing, if nobody stopped it."""
+    row = done.memory.of(done.action.key)
+    values: dict[str, Any] = {"fate": row.fate and str(row.fate), "fate_id": row.fate_id}
     if isinstance(done.error, ServiceStopped):
-        values |= {"fate": str(Fate.STOPPED), "fate_id": done.error.container_id}
+        values = {"fate": str(Fate.STOPPED), "fate_id": done.error.container_id}
+    if done.is_news:
+        values["told"] = str(done.error)
     if not done.is_put_off:
         return values
-    steps, attempts = settings.docker_backoff, done.memory.of(done.action.key).attempts
+    steps = settings.docker_backoff
     new_id = done.made_id if done.made_id != done.action.id else None
-    wait = jittered(steps[min(attempts, len(steps) - 1)])
+    wait = jittered(steps[min(row.attempts, len(steps) - 1)])
     return {**services.acted(next_in=wait, made_id=new_id, failed=done.error is not None), **values}
 
 

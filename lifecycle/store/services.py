@@ -120,9 +120,10 @@ def acted(*, next_in: float, made_id: str | None, failed: bool) -> dict[str, Any
 
 
 def hear(connection: sa.Connection, engine: str, hint: Hint, *, quiet: float, ours_for: float) -> bool:
-    """Keep what an event has told of a service that is remembered; False if it is none, or the doing is our own.
+    """Keep what an event has told of a service that is remembered; False if it is none, or the doing may be our own.
 
-    It is while an action is under way, and for `ours_for` seconds after it.
+    It may while an action is under way, and for `ours_for` seconds after it. How it ended is kept even so until the
+    hand lets go: one that is dead never does, and then it was another's doing.
     """
     long_ago = sa.or_(s.locked_until.is_(None), later(s.locked_until, ours_for) <= now())
     theirs = docker_services.update().where(s.engine == engine, s.key == hint.key, long_ago)
@@ -131,7 +132,12 @@ def hear(connection: sa.Connection, engine: str, hint: Hint, *, quiet: float, ou
         values |= {"fate": str(hint.fate), "fate_id": hint.id}
     if hint.is_quiet:
         values["quiet_until"] = latest(later(now(), quiet), s.quiet_until)
-    return connection.execute(theirs.values(values)).rowcount == 1
+    if connection.execute(theirs.values(values)).rowcount == 1:
+        return True
+    held = docker_services.update().where(s.engine == engine, s.key == hint.key, s.locked_by.is_not(None))
+    if hint.fate is not None:
+        connection.execute(held.values({name: value for name, value in values.items() if name != "quiet_until"}))
+    return False
 
 
 def pause(connection: sa.Connection, engine: str, key: str, *, paused: bool) -> bool:

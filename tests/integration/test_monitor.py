@@ -18,6 +18,7 @@ from lifecycle.errors import (
     EngineRefused,
     NotVerified,
     ServiceGone,
+    ServiceStopped,
     StoreUnreachable,
 )
 from lifecycle.services.monitor import Monitor
@@ -366,14 +367,44 @@ def test_without_its_database_a_hand_goes_on_while_it_surely_holds(shop, monkeyp
     def perform(action, snapshot):
         monkeypatch.setattr(services, "renew", gone)
         made.engine.guard()
-        while True:
-            made.engine.guard()
+        eventually(made.engine.guard)
 
     made.monitor = Monitor(made.database, made.engine, perform, made.settings)
     made.run()
     assert "may be in another hand by now: no database" in made.history()[0].error
     assert "goes on without the database" in texts(caplog, logging.WARNING)[0]
     made.engine.guard()  # held by nobody now
+
+
+def test_what_is_heard_of_our_own_action_is_forgotten_with_its_end(shop):
+    db = exited("db", 1, **on("vpn"))
+    made = shop(db, service("app", **on("db", restart=False)), service("vpn"))
+    made.engine.events = past(db, ("die", {}))
+
+    def perform(action, snapshot):
+        hint = Hint(key="shop/db", id=db.id, name=db.name, fate=Fate.STOPPED)
+        with made.database.begin() as connection:
+            services.hear(connection, "e1", hint, quiet=0.0, ours_for=3.0)
+        assert made.row("db").fate is Fate.STOPPED
+        raise DependencyDown("vpn does not run", "vpn")
+
+    made.monitor = Monitor(made.database, made.engine, perform, made.settings)
+    made.run()
+    assert (made.row("db").fate, made.row("db").fate_id) == (Fate.CRASHED, db.id)
+
+
+def test_an_operators_stop_that_came_into_an_action_is_kept(shop):
+    """In a re-creation, too: then it is another container that was stopped."""
+    made = shop(unhealthy("db"))
+
+    def perform(action, snapshot):
+        put(made, exited("db", 2, id=identity("again")), service("app", **on("db")))
+        raise ServiceStopped("was stopped", identity("again"))
+
+    made.monitor = Monitor(made.database, made.engine, perform, made.settings)
+    made.run()
+    assert len(made.history()) == 1
+    assert (made.row("db").fate, made.row("db").attempts) == (Fate.STOPPED, 0)
 
 
 def test_an_action_keeps_its_service_for_as_long_as_it_does_something(shop):

@@ -162,6 +162,17 @@ def test_what_is_heard_is_kept_unless_it_is_our_own_doing(database):
     assert not hear(database, Hint(key="shop/unknown", id="c9", name="x", is_quiet=True))
 
 
+def test_what_is_heard_of_who_is_in_a_dead_hand_counts(database):
+    """Nobody asks the engine later: it may have forgotten by then."""
+    save(database)
+    lock(database, 1)
+    stopped = Hint(key=KEY, id="c1", name="db", fate=Fate.STOPPED, is_quiet=True)
+    assert not hear(database, stopped)
+    row = recall(database).of(KEY)
+    assert (row.fate, row.fate_id, row.quiet_until) == (Fate.STOPPED, "c1", None)
+    assert not lock(database, 2)
+
+
 def test_the_echo_of_what_failed_at_no_charge_is_our_own_doing_too(database):
     save(database)
     lock(database, 1)
@@ -251,7 +262,7 @@ def waits(database):
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("second", ["lock", "save", "hear"])
+@pytest.mark.parametrize("second", ["lock", "save"])
 def test_of_two_that_decided_from_one_row_only_the_first_acts(postgres_database, second):
     """The second has to wait for the first one's row, and then finds that it was written since."""
     database = postgres_database
@@ -260,7 +271,6 @@ def test_of_two_that_decided_from_one_row_only_the_first_acts(postgres_database,
     calls = {
         "lock": lambda: lock(database, 1, by="you"),
         "save": lambda: save(database, memory=old, attempts=9),
-        "hear": lambda: hear(database, Hint(key=KEY, id="c1", name="db", fate=Fate.STOPPED)),
     }
     with ThreadPoolExecutor(1) as pool, database.begin() as connection:
         assert services.lock(connection, "e1", KEY, 1, by="me", seconds=60.0)
@@ -270,6 +280,20 @@ def test_of_two_that_decided_from_one_row_only_the_first_acts(postgres_database,
         assert not other.result(30)
     row = recall(database).of(KEY)
     assert (row.locked_by, row.attempts, row.fate) == ("me", 0, None)
+
+
+@pytest.mark.postgres
+def test_what_is_heard_after_the_hand_was_laid_on_waits_for_its_outcome(postgres_database):
+    database = postgres_database
+    save(database)
+    with ThreadPoolExecutor(1) as pool, database.begin() as connection:
+        assert services.lock(connection, "e1", KEY, 1, by="me", seconds=60.0)
+        other = pool.submit(hear, database, Hint(key=KEY, id="c1", name="db", fate=Fate.STOPPED))
+        assert waits(database)
+        connection.commit()
+        assert not other.result(30)
+    row = recall(database).of(KEY)
+    assert (row.locked_by, row.fate, row.version) == ("me", Fate.STOPPED, 3)
 
 
 @pytest.mark.postgres

@@ -542,6 +542,7 @@ def test_what_is_wrong_for_long_is_told_of_whatever_is_decided(fleet, words):
     assert words in alert.text
     told = remembered(row("app", since=ago(600), **lasts.changes["shop/app"]))
     assert look(*fleet, memory=told).alerts == ()
+    assert look(*fleet, memory=remembered(row("app", since=ago(600), told="for another reason"))).alerts == ()
     over = look(service("app", id=first.id), memory=told)
     assert [str(each.tone) for each in over.alerts] == ["resolved"]
     assert over.changes["shop/app"]["since"] is None
