@@ -31,4 +31,4 @@ def _project(key: str) -> str:
 
 def _full(found: list[tuple[str, str]]) -> list[str]:
     is_of_one_engine = len({engine for engine, _ in found}) == 1
-    return [key if is_of_one_engine else f"{key}@{engine}" for engine, key in found]
+    return [key if is_of_one_engine else f"{key}@{engine}" for engine, key in sorted(found)]

@@ -113,7 +113,7 @@ def test_who_means_two_projects_has_to_say_which(scene, celery):
     scene.up("parent")
     scene.up("parent", project=other)
     said = celery.refusal("docker", "recover", "parent")
-    assert said == f"Error: parent is several services, say which: {scene.project}/parent, {other}/parent"
+    assert said == f"Error: parent is several services, say which: {other}/parent, {scene.project}/parent"
     assert celery("docker", "recover", f"{scene.project}/parent").exit_code == 0
 
 

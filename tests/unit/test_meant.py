@@ -30,7 +30,7 @@ def test_one_place_is_meant(word, known, keys):
 @pytest.mark.parametrize(
     ("word", "known", "said"),
     [
-        ("db", SHOP + BLOG, "db is several services, say which: shop/db, shop/db/2, blog/db"),
+        ("db", SHOP + BLOG, "db is several services, say which: blog/db, shop/db, shop/db/2"),
         ("shop/db", SHOP + ELSEWHERE, "shop/db is several services, say which: shop/db@e1, shop/db@e2"),
         ("db@e2", SHOP, "no such service: db@e2"),
         ("", SHOP, "no such service:"),
