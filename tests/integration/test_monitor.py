@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,7 @@ from lifecycle.errors import (
     ServiceStopped,
     StoreUnreachable,
 )
+from lifecycle.services import hold
 from lifecycle.services.monitor import Monitor
 from lifecycle.services.plan import plan
 from lifecycle.services.watch import Watch
@@ -358,19 +360,23 @@ def test_who_was_held_up_for_long_does_nothing_more(shop):
 
 
 def test_without_its_database_a_hand_goes_on_while_it_surely_holds(shop, monkeypatch, caplog):
-    made = shop(unhealthy("db"), docker_lock=0.1, docker_timeout=0.01)
-    put(made, unhealthy("db", stop_timeout=0))
+    made, clock = shop(unhealthy("db", stop_timeout=0)), [0.0]
+    monkeypatch.setattr(hold, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def gone(*_, **__):
         raise StoreUnreachable("no database")
 
     def perform(action, snapshot):
         monkeypatch.setattr(services, "renew", gone)
+        clock[0] = 119.0
         made.engine.guard()
-        eventually(made.engine.guard)
+        clock[0] = 121.0
+        made.engine.guard()
+        made.engine.done.append("too late")
 
     made.monitor = Monitor(made.database, made.engine, perform, made.settings)
     made.run()
+    assert made.engine.done == []
     assert "may be in another hand by now: no database" in made.history()[0].error
     assert "goes on without the database" in texts(caplog, logging.WARNING)[0]
     made.engine.guard()  # held by nobody now
