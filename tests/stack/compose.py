@@ -82,6 +82,13 @@ class Stack:
         where = f"root_id = '{root}' AND status = 'RUNNING' AND node LIKE '{node}%'"
         return self.sql(f"SELECT id, epoch, node FROM containers WHERE {where}")
 
+    def let_go(self, lost):
+        """When each of these executions, by id and epoch, was known to be lost: seconds since 1970."""
+        pairs = ", ".join(f"('{id_}', {epoch})" for id_, epoch in lost.items())
+        lost_now = "from_status = 'RUNNING' AND to_status IN ('INTERRUPTED', 'STOPPING')"
+        query = f"SELECT extract(epoch FROM at) AS at FROM transitions WHERE (container_id, epoch) IN ({pairs})"
+        return [row["at"] for row in self.sql(f"{query} AND {lost_now}")]
+
     def left(self):
         """Whatever of it there is, by kind."""
         mine = {"label": f"{PROJECT}={self.project}"}

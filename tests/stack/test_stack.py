@@ -5,6 +5,7 @@ The tests share one stack, and each leaves it well; the last one takes it down.
 
 import json
 import re
+import time
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.docker.waiting import eventually
 from tests.stack.compose import FILES
 
 SLOW = 180  # seconds: what takes a few, on a loaded machine
+NOTICED = 6 + 0.6 + 2  # seconds: the lease in fast.yml, its margin, and what is promised beyond
 OWN_LAYERS = 150 * 2**20  # bytes on top of Python's image
 FEW, MANY = "folder=/usr/lib/python3.11/json", "folder=/opt/lifecycle/lib/python3.11/site-packages"
 HEALTHY = {"redis": 1, "postgres": 1, "node": 3, "flower": 1, "watch": 1}
@@ -119,10 +121,12 @@ def test_the_work_of_a_killed_node_goes_on_and_the_node_comes_back(stack, busy, 
     victim = next(node for node in celery_setup.worker_cluster if stack.running(busy, node.hostname()))
     service, before = victim.container.id, started(stack, victim.container.id)
     already = recoveries(stack, service)
+    killed_at = time.time()
     victim.kill()
     lost = {row["id"]: row["epoch"] for row in stack.running(busy, victim.hostname())}
     assert lost
     assert eventually(lambda: settled(stack, busy, lost), SLOW)
+    assert max(stack.let_go(lost)) - killed_at < NOTICED
     eventually(lambda: started(stack, service) > before, SLOW)
     eventually(lambda: recoveries(stack, service) > already, SLOW)
 
