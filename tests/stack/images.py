@@ -18,7 +18,6 @@ ROLES = {"python": "PYTHON_IMAGE", "redis": "REDIS_IMAGE", "postgres": "POSTGRES
 PACKAGES = "python3,python3-venv,redis-server,postgresql,haproxy"
 SUITE = "bookworm"
 PATCH_LEVEL = re.compile(r" ; python_full_version[^\\]*(?=\\)")  # pip would judge by the Python it runs on
-MIRROR = "http://deb.debian.org/debian"
 NOT_NEEDED = ("var/cache/apt", "var/lib/apt/lists", "var/lib/postgresql/15", "usr/share/doc", "usr/share/locale", "dev")
 
 
@@ -59,7 +58,7 @@ def make_root(archive):
     """A small Debian with all that the roles want."""
     root = archive.with_suffix("")
     shutil.rmtree(root, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), MIRROR]
+    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServerMissing(f"no Debian from its mirror: {done.stdout[-500:]}{done.stderr[-500:]}")
