@@ -488,6 +488,7 @@ def test_who_was_held_up_leaves_the_service_to_who_took_it(scene, new_ward):
     late.recover_until(lambda: late.done)
     assert (late.done, other.done) == (["recreate child"], ["tidy child"])
     assert (scene.id("child"), scene.started("child")) == (child, before)
+    assert scene.state("child")["Running"]
     assert scene.names() == [scene.name("child"), scene.name("parent")]
 
 
