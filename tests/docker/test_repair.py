@@ -362,22 +362,27 @@ def test_a_successor_that_ended_stays_if_somebody_stopped_it(scene, seam, script
     assert do(seam, Kind.TIDY, scene.id("child")) == scene.id("child")
 
 
-@pytest.mark.parametrize("steps", range(4))
-def test_who_lost_the_service_meanwhile_leaves_all_as_it_is(scene, seam, steps):
+@pytest.mark.parametrize("moment", ["before", "set aside", "made", "stopped"])
+def test_who_lost_the_service_meanwhile_leaves_all_as_it_is(scene, seam, moment):
     """T20: another has taken over, and ends what was begun."""
     child, parent = replaced(scene)
-    left = iter(range(steps))
+    reached = {
+        "before": lambda: True,
+        "set aside": lambda: scene.name("child") + SET_ASIDE in scene.names(),
+        "made": lambda: len(scene.names()) > 2,
+        "stopped": lambda: len(scene.names()) > 2 and not scene.api.inspect_container(child)["State"]["Running"],
+    }
 
     def guard():
-        if next(left, None) is None:
+        if reached[moment]():
             raise ServiceTaken("in another hand")
 
     seam.guard = guard
     with pytest.raises(ServiceTaken):
         do(seam, Kind.RECREATE, child, **{Share.NETNS: parent})
     seam.guard = lambda: None
-    assert len(scene.names()) == 2 + (steps > 1)
-    if steps:
+    assert len(scene.names()) == 2 + (moment in ("made", "stopped"))
+    if moment != "before":
         do(seam, Kind.TIDY, child)
     assert scene.id("child") == child
     assert scene.names() == [scene.name("child"), scene.name("parent")]
