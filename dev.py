@@ -4,6 +4,7 @@
 python3 dev.py run [folder]                    the main job: crawls the *.py files of a folder, until Ctrl-C
 python3 dev.py test [arguments of pytest]      linters, types, floors, tests, coverage; with arguments only pytest
 python3 dev.py test --matrix                   the tests on other Pythons, libraries and PostgreSQL
+python3 dev.py test --stack                    docker-compose.yml on a Docker engine of its own
 python3 dev.py chaos --minutes M --seed N      random trees under faults; --broker redis|rabbitmq
 python3 dev.py bench [spawn] [stop] [mark] [retention]
                                                benchmarks against plain Celery; --rounds N, --profile
@@ -46,6 +47,8 @@ STAGES = {
     "import-linter": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     "coverage erase": ["-m", "coverage", "erase"],  # what a run left that was cut off
     "pytest": [*MEASURED, *TESTS, "2", *ELSEWHERE],
+    "pytest docker": [*MEASURED, "-m", "pytest", "tests/docker"],
+    "stack": ["-m", "tests.stack"],
     "pytest acceptance on valkey": [*MEASURED, *ACCEPTANCE, "valkey"],
     "pytest acceptance on redis": [*ACCEPTANCE, "redis"],
     "pytest acceptance on rabbitmq": [*ACCEPTANCE, "rabbitmq"],
@@ -85,9 +88,10 @@ def run(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    if "--matrix" in arguments:
-        words = [word for word in arguments if word != "--matrix"]
-        os.execv(PYTHON, [str(PYTHON), "-m", "tests.matrix", *words])
+    for suite in ("matrix", "stack"):
+        if f"--{suite}" in arguments:
+            words = [word for word in arguments if word != f"--{suite}"]
+            os.execv(PYTHON, [str(PYTHON), "-m", f"tests.{suite}", *words])
     if arguments:
         os.execv(PYTHON, [str(PYTHON), "-m", "pytest", *arguments])
     for stage, command in STAGES.items():

@@ -114,6 +114,66 @@ class WaitTimeout(LifecycleError):
     """The containers waited for did not end in time."""
 
 
+class ServiceTrouble(LifecycleError):
+    """A Docker container could not be recovered; the class says whose fault that is."""
+
+
+class EngineMissing(ServiceTrouble):
+    """There is no Docker engine to ask: the extra is not installed, or there is no socket."""
+
+
+class DaemonTrouble(ServiceTrouble):
+    """The engine did not answer, or answered with an error of its own: no container is charged with it."""
+
+
+class EngineRefused(ServiceTrouble):
+    """The engine, or a proxy before it, allows us to look but not to act (403)."""
+
+
+class ServiceGone(ServiceTrouble):
+    """The container does not exist any more."""
+
+
+class ServiceRemoving(ServiceTrouble):
+    """The container is being removed."""
+
+
+class DependencyMissing(ServiceTrouble):
+    """The container shares a namespace of one that does not exist any more; `reference` names that one."""
+
+    def __init__(self, message: str, reference: str) -> None:
+        super().__init__(message)
+        self.reference = reference
+
+
+class DependencyDown(ServiceTrouble):
+    """The container shares a namespace of one that does not run; `reference` names that one."""
+
+    def __init__(self, message: str, reference: str) -> None:
+        super().__init__(message)
+        self.reference = reference
+
+
+class ServiceStopped(ServiceTrouble):
+    """An operator has stopped the service while it was acted on; `container_id` is the one that is stopped now."""
+
+    def __init__(self, message: str, container_id: str) -> None:
+        super().__init__(message)
+        self.container_id = container_id
+
+
+class ServiceTaken(ServiceTrouble):
+    """An action took so long that another took the service over: nothing more is done to it here."""
+
+
+class ServiceMisconfigured(ServiceTrouble):
+    """The engine cannot start the container as it is: a port is taken, a path or its command is missing."""
+
+
+class NotVerified(ServiceTrouble):
+    """The engine did as told, and the container does not run, or not as it should."""
+
+
 class CutShort(BaseException):
     """Base of what is raised inside a body to end it from outside: catch it to clean up whatever the cause.
 

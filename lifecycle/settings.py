@@ -21,11 +21,28 @@ POSITIVE = (
     "recover_every",
     "prune_every",
     "retention",
+    "docker_every",
+    "docker_timeout",
+    "docker_lock",
+    "docker_budget_within",
 )
-NATURAL = ("grace", "kill_after", "log_fold", "lease_margin", "healthy_after")
-COUNTS = {"max_restarts": 0, "quarantine_after": 1}  # and the least of each
+NATURAL = (
+    "grace",
+    "kill_after",
+    "log_fold",
+    "lease_margin",
+    "healthy_after",
+    "docker_debounce",
+    "docker_settle",
+    "docker_patience",
+    "docker_healthy_after",
+    "docker_probe_every",
+    "docker_quiet",
+    "docker_alert_after",
+)
+COUNTS = {"max_restarts": 0, "quarantine_after": 1, "docker_budget": 1}  # and the least of each
 LONGEST = 1e9  # seconds: about thirty years, more is a mistake
-STEPS = ("restart_backoff", "quarantine_backoff")
+STEPS = ("restart_backoff", "quarantine_backoff", "docker_backoff")
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -62,6 +79,46 @@ class Settings:
     redispatch: float = _setting(60.0, "a message not claimed for so long may be lost: see the dispatcher")
     log_fold: float = _setting(60.0, "the same log message within this time is one line with a count")
     log_flush: float = _setting(1.0, "log lines are written this often")
+    docker: bool = _setting(
+        default=False, text="beat has Docker services recovered, by nodes that consume `docker_queue`"
+    )
+    docker_url: str | None = _setting(None, "the Docker engine; else `DOCKER_HOST`, else its usual socket")
+    docker_engine: str | None = _setting(
+        None, "the name by which its services are remembered, the same for all who look; else the engine's own id"
+    )
+    docker_projects: tuple[str, ...] = _setting(
+        (), "Compose projects whose services are recovered, `*` is all; see docs/docker.md"
+    )
+    docker_queue: str = _setting("lifecycle_docker", "the queue of the nodes that reach the engine")
+    docker_every: float = _setting(60.0, "services are looked at this often, whatever the engine tells")
+    docker_debounce: float = _setting(1.0, "what the engine tells within this time is looked at together")
+    docker_timeout: float = _setting(60.0, "the engine has so long to answer")
+    docker_lock: float = _setting(
+        120.0,
+        "an action of which a step takes longer, apart from a stop, has died with its node; twice the timeout, or more",
+    )
+    docker_settle: float = _setting(10.0, "a service without health check is well when it has run so long")
+    docker_patience: float = _setting(30.0, "a service that was acted on has so long to become healthy")
+    docker_backoff: tuple[float, ...] = _setting(
+        (10.0, 20.0, 40.0, 80.0, 160.0, 300.0), "after its first, second, … recovery a service waits before the next"
+    )
+    docker_healthy_after: float = _setting(600.0, "after so long being well all recoveries are forgotten")
+    docker_budget: int = _setting(
+        5, "so many recoveries of one service open its circuit: it is given up, with one alert"
+    )
+    docker_budget_within: float = _setting(600.0, "if they were made within this time")
+    docker_probe_every: float = _setting(900.0, "with an open circuit one is tried this often")
+    docker_quiet: float = _setting(
+        60.0, "a service that others create, rename or remove is left alone for so long after"
+    )
+    docker_alert_after: float = _setting(
+        600.0, "a service with which something is wrong for so long is told of, whatever is decided about it"
+    )
+    docker_follow_all: bool = _setting(
+        default=False, text="dependents are restarted after their parent without `restart: true` too"
+    )
+    docker_dry_run: bool = _setting(default=False, text="only tell what would be done")
+    docker_webhook: str | None = _setting(None, "alerts are posted here as JSON")
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -106,6 +163,11 @@ class Settings:
                 f"two heartbeats of {self.heartbeat} s do not fit in a lease of {self.lease} s less its margin of "
                 f"{self.lease_margin} s: raise {PREFIX}lease or lower {PREFIX}heartbeat"
             )
+        if self.docker_lock < 2 * self.docker_timeout:  # to connect, and to answer
+            wrong.append(
+                f"{PREFIX}docker_lock of {self.docker_lock:g} s must be twice the {PREFIX}docker_timeout of "
+                f"{self.docker_timeout:g} s, or more: else a service is taken out of a hand that is at work"
+            )
         return wrong
 
 
@@ -138,6 +200,20 @@ def _as_count(value: Any) -> int:
     return int(value)
 
 
+def _as_flag(value: Any) -> bool:
+    """What the environment may say: 1, true, yes, on; 0, false, no, off."""
+    word = str(value).strip().lower()
+    if word not in FLAGS:
+        raise ValueError(value)
+    return FLAGS[word]
+
+
+def _as_names(value: Any) -> tuple[str, ...]:
+    """Names, as a list or as text with commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    return tuple(name for part in parts if (name := str(part).strip()))
+
+
 def _as_steps(value: Any) -> tuple[float, ...]:
     """Seconds, as a list or as text with commas; one number is a list of one."""
     if isinstance(value, int | float):
@@ -150,7 +226,10 @@ def _listed(steps: tuple[float, ...]) -> str:
     return ",".join(f"{step:g}" for step in steps)
 
 
+FLAGS = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
 KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "bool": (_as_flag, "true or false"),
+    "tuple[str": (_as_names, "names with commas between them"),
     "tuple": (_as_steps, "numbers of seconds with commas between them"),
     "float": (float, "a number"),
     "int": (_as_count, "a whole number"),

@@ -17,6 +17,7 @@ VERBS = {
     "sweep": Verb("sweep:sweep_containers", "Find orphans, and end them."),
     "recover": Verb("recover:recover_containers", "Let interrupted containers go on."),
     "prune": Verb("prune:prune_old", "Delete what ended long ago."),
+    "docker": Verb("docker:docker_services", "Docker services: see them, and recover them."),
     "check": Verb("check:check_all", "Does all fit together: settings, database, broker, nodes?"),
     "migrate": Verb("migrate:migrate_schema", "Create or upgrade the tables."),
 }

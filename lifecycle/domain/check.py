@@ -180,8 +180,9 @@ def _pass(facts: Facts, name: str, every: float) -> str | None:
     if run.begun > most:
         return f"{name}: last run {_ago(run.begun)} ago, not every {_ago(every)}: start a node, or beat"
     if (run.ended if run.ended is not None else oldest) > most:
+        why = f"it failed: {run.error}" if run.error else "the logs of nodes say why"
         since = "has never ended" if run.ended is None else f"last ended {_ago(run.ended)} ago"
-        return f"{name}: began {_ago(run.begun)} ago, but {since}: the logs of nodes say why"
+        return f"{name}: began {_ago(run.begun)} ago, but {since}: {why}"
     return None
 
 

@@ -24,6 +24,25 @@ class Pass:
 
     begun: float
     ended: float | None
+    error: str | None = None
+    """Why the last to end failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A Docker engine, as its services are remembered; times are seconds before now."""
+
+    name: str
+    """Empty where it does not say who it is."""
+    seen: float
+    """Since a service of it was last noted, which is done every hour."""
+    refusals: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
+    """Services whose circuit is open."""
+    heard: float | None = None
+    """Since a watch last heard its events through; None where none listens."""
+    deaf: str | None = None
+    """Why it does not hear them now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +58,7 @@ class Recorded:
     live_types: Mapping[str, int] = field(default_factory=dict)
     passes: Mapping[str, Pass] = field(default_factory=dict)
     """The periodic passes that ever began, by name."""
+    engines: tuple[Engine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from lifecycle import __version__
 from lifecycle.domain.check import Finding, Level, judge
 from lifecycle.domain.facts import Answer, Facts, Heard, Own, Recorded
 from lifecycle.errors import LifecycleError
+from lifecycle.runtime import lookout
 from lifecycle.runtime.passes import periods
 from lifecycle.store import checks, schema
 from lifecycle.store.url import shown
@@ -35,7 +36,9 @@ def examine(lifecycle: "Lifecycle") -> Iterator[Finding]:
     own = yield from _settings(lifecycle)
     recorded = yield from _database(lifecycle)
     heard = yield from _broker(lifecycle, expected={row.id for row in recorded.rows if row.late < 0})
-    yield from judge(Facts(recorded=recorded, heard=heard, own=own))
+    facts = Facts(recorded=recorded, heard=heard, own=own)
+    yield from judge(facts)
+    yield from lookout.examine(lifecycle, facts)
 
 
 def _settings(lifecycle: "Lifecycle") -> Generator[Finding, None, Own]:

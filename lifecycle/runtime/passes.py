@@ -8,6 +8,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from lifecycle.errors import LifecycleError, StoreError
 from lifecycle.runtime.native import native, start_thread
 from lifecycle.runtime.outage import Outage
 from lifecycle.runtime.page import Page
@@ -50,12 +51,20 @@ def work_of(lifecycle: "Lifecycle") -> dict[str, Callable[[], Found]]:
 
 
 def run(database: Database, name: str, work: Callable[[], Found], *, by: str, at_most_every: float) -> int | None:
-    """Run a pass unless one began less than `at_most_every` seconds ago; how many it found, None if it was not run."""
+    """Run a pass unless one began less than `at_most_every` seconds ago; how many it found, None if it was not run.
+
+    Raises what the pass does, and StoreError.
+    """
     with database.begin() as connection:
         if not passes.begin(connection, name, by=by, at_most_every=at_most_every):
             return None
     began = time.monotonic()
-    found = work().found
+    try:
+        found = work().found
+    except LifecycleError as error:
+        with suppress(StoreError), database.begin() as connection:
+            passes.failed(connection, name, str(error))
+        raise
     with database.begin() as connection:
         passes.done(connection, name, found)
     level = logging.INFO if found else logging.DEBUG

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Task, signals
 
 from lifecycle.errors import LifecycleError
+from lifecycle.runtime import docker
 from lifecycle.runtime.passes import NAMES, OWN_TURN, periods, run, work_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ def install(lifecycle: "Lifecycle") -> None:
         # No other app of the process shares them, and whatever class the app gives its tasks, these are no containers.
         register = lifecycle.app.task(name=PREFIX + name, base=Task, shared=False, ignore_result=True)
         register(_body(lifecycle, name))
+
+    docker.install(lifecycle)
 
     # A function for each Lifecycle: Celery 5.5 takes the methods of two objects for the same receiver.
     def join(sender: Any = None, **_: Any) -> None:
@@ -60,7 +63,8 @@ def _entries(lifecycle: "Lifecycle") -> dict[str, dict[str, Any]]:
 
     Raises ImpossibleSettings.
     """
-    return {
+    ours = {
         PREFIX + name: {"task": PREFIX + name, "schedule": every, "options": {"expires": every}}
         for name, every in periods(lifecycle.settings).items()
     }
+    return ours | docker.entries(lifecycle.settings)

@@ -38,7 +38,12 @@ def begin(connection: sa.Connection, name: str, *, by: str, at_most_every: float
 def done(connection: sa.Connection, name: str, found: int) -> None:
     """The pass has ended, and found so many."""
     counted = {"found": found, "runs": p.runs + 1, "total_found": p.total_found + found}
-    connection.execute(passes.update().where(p.name == name).values(ended_at=now(), **counted))
+    connection.execute(passes.update().where(p.name == name).values(ended_at=now(), error=None, **counted))
+
+
+def failed(connection: sa.Connection, name: str, error: str) -> None:
+    """The pass has failed, and why."""
+    connection.execute(passes.update().where(p.name == name).values(error=error))
 
 
 def last(connection: sa.Connection) -> dict[str, float]:
@@ -48,11 +53,12 @@ def last(connection: sa.Connection) -> dict[str, float]:
 
 def runs(connection: sa.Connection) -> Mapping[str, Pass]:
     """Of each pass that ever began, when it last began and last ended."""
-    found = connection.execute(sa.select(p.name, p.begun_at, p.ended_at, now()))
+    found = connection.execute(sa.select(p.name, p.begun_at, p.ended_at, p.error, now()))
     return {
         name: Pass(
             begun=(at - begun_at).total_seconds(),
             ended=None if ended_at is None else (at - ended_at).total_seconds(),
+            error=error,
         )
-        for name, begun_at, ended_at, at in found
+        for name, begun_at, ended_at, error, at in found
     }

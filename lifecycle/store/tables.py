@@ -166,6 +166,7 @@ passes = sa.Table(
     sa.Column("found", sa.Integer, nullable=False, server_default="0"),
     sa.Column("runs", sa.Integer, nullable=False, server_default="0"),
     sa.Column("total_found", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("error", sa.Text),
 )
 
 quarantines = sa.Table(
@@ -177,6 +178,67 @@ quarantines = sa.Table(
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("failed_at", UtcDateTime, nullable=False),
+)
+
+# Named after Docker: `services` may well be a table of the app's own.
+docker_services = sa.Table(
+    "docker_services",
+    metadata,
+    sa.Column("engine", sa.String(255), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("ids", Json),
+    sa.Column("made_id", sa.String(64)),
+    sa.Column("baseline", UtcDateTime),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("acted_at", UtcDateTime),
+    sa.Column("next_at", UtcDateTime),
+    sa.Column("opened_at", UtcDateTime),
+    sa.Column("well_since", UtcDateTime),
+    sa.Column("since", UtcDateTime),
+    sa.Column("forgiven_at", UtcDateTime),
+    sa.Column("fate", sa.String(16)),
+    sa.Column("fate_id", sa.String(64)),
+    sa.Column("heard_at", UtcDateTime),
+    sa.Column("quiet_until", UtcDateTime),
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("told", sa.Text),
+    sa.Column("verdict", sa.String(32)),
+    sa.Column("reason", sa.Text),
+    sa.Column("seen_at", UtcDateTime),
+    sa.Column("locked_by", sa.String(255)),
+    sa.Column("locked_until", UtcDateTime),
+    sa.Column("recoveries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("version", sa.Integer, nullable=False, server_default="0"),
+)
+
+docker_actions = sa.Table(
+    "docker_actions",
+    metadata,
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("engine", sa.String(255), nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("container_id", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("begun_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("by", sa.String(255), nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("charged", sa.Boolean, nullable=False, server_default=sa.true()),
+)
+
+docker_unrestartables = sa.Table(
+    "docker_unrestartables",
+    metadata,
+    sa.Column("id", Serial, primary_key=True),
+    sa.Column("engine", sa.String(255), nullable=False),
+    sa.Column("container_id", sa.String(64), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reference", sa.Text),
+    sa.Column("at", UtcDateTime, nullable=False),
 )
 
 
@@ -270,5 +332,7 @@ _partial(
     unique=True,
 )
 _partial("uq_quarantines_of_nobody", quarantines.c.resource, where=quarantines.c.player_id.is_(None), unique=True)
+sa.Index("idx_docker_actions", docker_actions.c.engine, docker_actions.c.key, docker_actions.c.begun_at)
+sa.Index("uq_docker_unrestartables", docker_unrestartables.c.engine, docker_unrestartables.c.container_id, unique=True)
 _partial("idx_nodes_alive", nodes.c.expires_at, where=nodes.c.dead == sa.false())
 sa.Index("idx_container_logs_container", container_logs.c.container_id, container_logs.c.id)

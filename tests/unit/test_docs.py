@@ -12,7 +12,8 @@ from lifecycle.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
-ROOMS = ("domain", "store", "trees", "runtime", "cli")
+ROOMS = ("domain", "store", "trees", "services", "runtime", "cli")
+LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/docker.md"]
 WIDEST = 160  # characters of a line: what a diff can show
 
 
@@ -30,9 +31,15 @@ def test_no_arrow_is_drawn_twice():
     assert len(drawn()) == len(set(drawn()))
 
 
+def shown(value):
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
 def row(setting):
     steps = setting.default if isinstance(setting.default, tuple) else (setting.default,)
-    default = ", ".join("none" if step is None else f"{step:.10g}" for step in steps)
+    default = ", ".join(shown(step) for step in steps) or "none"
     return f"| `{PREFIX}{setting.name}` | {default} | {setting.metadata['text']} |"
 
 
@@ -49,7 +56,7 @@ def test_the_paragraph_of_a_room_names_its_files(room):
     assert {file for file in files if f"`{file}`" not in paragraph} == set()
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md"])
+@pytest.mark.parametrize("name", LINKED)
 def test_links_between_documents_lead_somewhere(name):
     document = ROOT / name
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())

@@ -65,7 +65,28 @@ def test_two_heartbeats_that_just_fit(heartbeat, lease, margin):
     assert Settings(heartbeat=heartbeat, lease=lease, margin=margin).lease == lease
 
 
+def test_a_hand_is_not_given_up_before_an_engine_is():
+    with pytest.raises(ImpossibleSettings, match=r"docker_lock of 120 s must be twice the .*docker_timeout of 61 s"):
+        Settings(docker_timeout=61)
+    assert Settings(docker_timeout=61, docker_lock=122).docker_lock == 122
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_times_must_be_finite(value):
     with pytest.raises(ImpossibleSettings, match="lifecycle_lease must be a finite number of seconds"):
         read_settings({"lifecycle_lease": value}, {})
+
+
+@pytest.mark.parametrize(("said", "meant"), [("yes", True), ("True", True), (1, True), ("0", False), (False, False)])
+def test_a_flag(said, meant):
+    assert read_settings({"lifecycle_docker": said}, {}).docker is meant
+
+
+def test_a_flag_that_is_none_is_named():
+    with pytest.raises(ImpossibleSettings, match="lifecycle_docker must be true or false, not 'maybe'"):
+        read_settings({"lifecycle_docker": "maybe"}, {})
+
+
+@pytest.mark.parametrize("said", [["shop", "blog"], "shop, blog,"])
+def test_names(said):
+    assert read_settings({"lifecycle_docker_projects": said}, {}).docker_projects == ("shop", "blog")
