@@ -4,8 +4,10 @@ import pytest
 import sqlalchemy as sa
 
 from lifecycle.domain.ending import completed, failed, stopped
+from lifecycle.domain.recovery import Unrestartable
+from lifecycle.domain.service import Action, Kind
 from lifecycle.errors import StoreError
-from lifecycle.store import containers, dispatches, logs, passes, schema
+from lifecycle.store import containers, dispatches, logs, passes, recoveries, schema, services, unrestartables
 from lifecycle.store.clock import now
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import VERSION_TABLE, identity, metadata
@@ -152,6 +154,22 @@ def use(grove):
     with grove.database.begin() as connection:
         assert passes.begin(connection, "sweep", by="test", at_most_every=300)
         passes.done(connection, "sweep", swept.found)
+    recover_service(grove.database)
+
+
+def recover_service(database):
+    """A Docker service is restarted in vain."""
+    with database.begin() as connection:
+        memory, _ = services.recall(connection, "engine", within=60.0)
+        (version,) = services.save(connection, "engine", {"shop/db": {"name": "db"}}, memory).values()
+        assert services.lock(connection, "engine", "shop/db", version, by="test", seconds=60.0)
+        restart = Action(kind=Kind.RESTART, key="shop/db", id="c1", name="db", reason="unhealthy")
+        number = recoveries.begin(connection, "engine", restart, by="test")
+        unrestartables.note(connection, "engine", Unrestartable(id="c1", name="db", reason="gone"), set())
+        recoveries.end(connection, number, error="gone", charged=True)
+        assert services.unlock(connection, "engine", "shop/db", by="test", values={})
+        assert services.pause(connection, "engine", "shop/db", paused=True)
+        assert not recoveries.forget(connection, "engine", older_than=60.0)
 
 
 def test_a_life_in_a_schema_leaves_public_empty(connect, postgres_url):
