@@ -59,9 +59,8 @@ class Database:
         self._busy_timeout = busy_timeout
         self._idle_timeout = idle_timeout
         self._around = around
-        self._engine: sa.Engine | None = None
+        self._engines: dict[int, sa.Engine] = {}  # by the pid of the process that may use it
         self._reading: sa.Engine | None = None
-        self._pid = 0
         self._identity: str | None = None
         close_at_fork(self)
 
@@ -73,9 +72,9 @@ class Database:
     @property
     def engine(self) -> sa.Engine:
         """The engine of this process: a forked child never touches its parent's connections."""
-        if self._engine is None or self._pid != os.getpid():
-            self._engine, self._pid = self._create_engine(), os.getpid()
-        return self._engine
+        pid = os.getpid()
+        # Two threads may make one each; a second one in use would keep its connections open over a fork.
+        return self._engines.get(pid) or self._engines.setdefault(pid, self._create_engine())
 
     @property
     def _reader(self) -> sa.Engine:
@@ -148,9 +147,8 @@ class Database:
 
     def dispose(self) -> None:
         """Close this process's connections; the next use opens new ones."""
-        if self._engine is not None and self._pid == os.getpid():
-            self._engine.dispose()
-        self._engine = None
+        if engine := self._engines.pop(os.getpid(), None):
+            engine.dispose()
 
     def _create_engine(self) -> sa.Engine:
         if self.dialect == "sqlite":

@@ -40,6 +40,29 @@ def held(block):
     thread.join()
 
 
+def test_two_threads_at_once_open_the_connections_of_one_engine(grove, monkeypatch):
+    database, meeting = grove.database, threading.Barrier(2, timeout=10)
+    database.dispose()  # as a fork leaves it, while other threads wait to go on
+    create, used = database._create_engine, []
+
+    def create_together():
+        engine = create()
+        meeting.wait()
+        return engine
+
+    def use():
+        with database.read() as connection:
+            used.append(connection.engine.pool)
+
+    monkeypatch.setattr(database, "_create_engine", create_together)
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert used[0] is used[1] is database.engine.pool
+
+
 @pytest.fixture
 def opened():
     """Another thread's open transaction."""
