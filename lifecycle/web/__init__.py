@@ -1,0 +1,1 @@
+"""Flower's Containers page, its JSON API, and metrics."""
