@@ -67,15 +67,15 @@ export class Tree {
   }
 
   #inside(row, level, above) {
-    const live = row.shown ?? this.#rowsOf(row, LIVE);
-    const there = new Set(live.map((each) => each.id));
-    const ended = this.#rowsOf(row, ENDED).filter((each) => !there.has(each.id));
-    const rest = (statuses, shown) => this.#rest(row, statuses, shown, level);
+    const sent = without(row.shown ?? [], this.#rowsOf(row, LIVE));
+    const live = [...this.#rowsOf(row, LIVE), ...sent];
+    const ended = without(this.#rowsOf(row, ENDED), live);
+    const rest = (statuses) => this.#rest(row, statuses, [...live, ...ended], level);
     return [
       ...this.#below(live, level, above),
-      ...(row.shown ? [] : rest(LIVE, live)),
+      ...rest(LIVE),
       ...this.#below(ended, level, above),
-      ...rest(ENDED, [...live, ...ended]),
+      ...rest(ENDED),
     ];
   }
 
@@ -129,4 +129,9 @@ class Part {
 
 function key(id, statuses) {
   return `${id} ${statuses.join(",")}`;
+}
+
+function without(rows, others) {
+  const there = new Set(others.map((each) => each.id));
+  return rows.filter((each) => !there.has(each.id));
 }
