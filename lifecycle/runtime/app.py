@@ -22,7 +22,7 @@ from lifecycle.errors import (
     StoreError,
     UnknownType,
 )
-from lifecycle.runtime import control, entrances, hooks, schedule
+from lifecycle.runtime import control, entrances, hooks, plugins, schedule
 from lifecycle.runtime.body import shield
 from lifecycle.runtime.doorbell import CeleryDoorbell
 from lifecycle.runtime.execution import current_execution
@@ -61,6 +61,7 @@ class Lifecycle(Records, Upkeep):
         hooks.install(self)
         schedule.install(self)
         entrances.install(self)
+        plugins.join()
 
     @cached_property
     def settings(self) -> Settings:

@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lifecycle.store.tables import container_logs
+from lifecycle.store.tables import container_logs, containers
 
-t = container_logs.c
+t, c = container_logs.c, containers.c
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -43,7 +43,7 @@ def repeat(connection: sa.Connection, counts: Mapping[int, int]) -> None:
 
 def read(
     connection: sa.Connection,
-    container_ids: Iterable[str],
+    container_ids: Iterable[str] | sa.Select[tuple[str]],
     *,
     after: int = 0,
     tail: int | None = None,
@@ -52,7 +52,8 @@ def read(
     limit: int | None = 1_000,
 ) -> list[LogLine]:
     """Lines of these containers after line `after`, oldest first; the last `tail` of them if given."""
-    query = sa.select(container_logs).where(t.container_id.in_(list(container_ids)), t.id > after)
+    whose = container_ids if isinstance(container_ids, sa.Select) else list(container_ids)
+    query = sa.select(container_logs).where(t.container_id.in_(whose), t.id > after)
     if level is not None:
         query = query.where(t.level.in_(LEVELS[LEVELS.index(level) :]))
     if since is not None:
@@ -62,3 +63,10 @@ def read(
         return [LogLine(**row._mapping) for row in reversed(newest)]  # noqa: SLF001
     rows = connection.execute(query.order_by(t.id).limit(limit))
     return [LogLine(**row._mapping) for row in rows]  # noqa: SLF001
+
+
+def tree_of(container_id: str) -> sa.Select[tuple[str]]:
+    """The ids of a container and of all below it, for `read`."""
+    tree = sa.select(c.id).where(c.id == container_id).cte("tree", recursive=True)
+    tree = tree.union_all(sa.select(c.id).where(c.parent_container_id == tree.c.id))
+    return sa.select(tree.c.id)

@@ -1,0 +1,191 @@
+"""Trees as a page shows them: tops, and below them what is worth showing; a fixed number of statements."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from lifecycle.domain.search import Filters
+from lifecycle.domain.status import LIVE, Status
+from lifecycle.store.clock import later, now
+from lifecycle.store.searches import beside_status, fitting
+from lifecycle.store.tables import containers, live, nodes
+from lifecycle.store.tags import TAGS
+
+c, n = containers.c, nodes.c
+BATCH = 1_000  # ids in one statement
+SHOWN = 400  # characters of an error
+OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been given up
+FEW = 20  # children that are shown with their parent
+LEVELS = 6  # below the tops; deeper ones are asked for
+ROWS = 600  # at most in one answer
+
+_holds = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false(), n.expires_at >= now()))
+_lost = sa.and_(c.node.is_not(None), sa.not_(_holds))
+_overdue = sa.and_(c.status == Status.STOPPING.value, later(c.stop_deadline, OVERDUE) < now())
+STALE = sa.and_(c.status.in_([Status.RUNNING.value, Status.STOPPING.value]), sa.or_(_lost, _overdue)).label("stale")
+COLUMNS = (
+    *(c.id, c.container_type, c.status, c.current_iteration, c.max_iterations, c.player_id),
+    *(c.parent_container_id, c.root_id, c.depth, c.detached, c.node, c.attempt, c.outcome, c.stop_error),
+    *(c.created_at, c.started_at, c.updated_at, c.stopped_at, c.wake_at, c.dispatched_at, c.stop_deadline),
+    sa.func.substr(c.exit_message, 1, SHOWN).label("exit_message"),
+    STALE,
+    TAGS,
+)
+OLDEST = (c.created_at, c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """What was found: all rows by id, who is shown below whom, and how many children there are."""
+
+    tops: list[str]
+    rows: dict[str, Any]
+    below: dict[str, list[str]]
+    children: dict[str, dict[str, int]]
+    fits: frozenset[str]
+    more: int
+
+
+def counts(connection: sa.Connection, filters: Filters) -> dict[str, int]:
+    """How many containers there are of each status, whatever the filters say of statuses."""
+    query = sa.select(c.status, sa.func.count()).where(*beside_status(filters)).group_by(c.status)
+    found: dict[str, int] = dict(connection.execute(query).tuples().all())
+    return {status.value: found.get(status.value, 0) for status in Status}
+
+
+def grow(connection: sa.Connection, filters: Filters, limit: int) -> Forest:
+    """The newest trees that hold a container that fits."""
+    tops = _tops(connection, filters, limit)
+    more = _number_of_tops(connection, filters) - limit if len(tops) > limit else 0
+    rows = {row.id: row for row in _read_all(connection, tops[:limit])}
+    tops = [each for each in tops if each in rows]
+    children = (_descend if filters.is_plain else _search)(connection, filters, tops, rows)
+    return Forest(tops, rows, _below(rows), children, _fits(connection, filters, rows), max(0, more))
+
+
+def read(connection: sa.Connection, *which: sa.ColumnElement[bool], limit: int | None = None) -> list[Any]:
+    """Rows as a tree shows them, oldest first."""
+    return list(connection.execute(sa.select(*COLUMNS).where(*which).order_by(*OLDEST).limit(limit)).all())
+
+
+def child_counts(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Of each of these that has children, how many of which status."""
+    found: dict[str, dict[str, int]] = {}
+    for some in _batches(list(ids)):
+        query = sa.select(c.parent_container_id, c.status, sa.func.count()).where(c.parent_container_id.in_(some))
+        for parent, status, number in connection.execute(query.group_by(c.parent_container_id, c.status)):
+            found.setdefault(parent, {})[status] = number
+    return found
+
+
+def _tops(connection: sa.Connection, filters: Filters, limit: int) -> list[str]:
+    """The newest of them, and one more, so that one knows of more."""
+    root = containers.alias("root")
+    query = sa.select(root.c.id).order_by(root.c.created_at.desc(), root.c.id).limit(limit + 1)
+    if filters.is_plain and filters.statuses is None:
+        query = query.where(root.c.parent_container_id.is_(None))
+    else:
+        query = query.where(root.c.id.in_(sa.select(c.root_id).where(*fitting(filters))))
+    return list(connection.execute(query).scalars())
+
+
+def _number_of_tops(connection: sa.Connection, filters: Filters) -> int:
+    query = sa.select(sa.func.count(c.root_id.distinct())).where(*fitting(filters))
+    return int(connection.execute(query).scalar_one())
+
+
+def _descend(
+    connection: sa.Connection, filters: Filters, tops: Sequence[str], rows: dict[str, Any]
+) -> dict[str, dict[str, int]]:
+    """Level by level: the live children of who has few, or all children where all are asked for."""
+    everything = filters.statuses is None
+    bridges = {} if everything else _bridges(connection, tops)
+    wanted = [] if everything else [sa.or_(live(), c.id.in_(bridges))]
+    children: dict[str, dict[str, int]] = {}
+    level = list(tops)
+    for _ in range(LEVELS):
+        counted = child_counts(connection, level)
+        children |= counted
+        numbers = {each: _number(counted.get(each, {}), everything=everything) for each in level}
+        unfolded = [each for each, number in numbers.items() if 0 < number <= FEW or each in bridges.values()]
+        found = [
+            row for some in _batches(unfolded) for row in read(connection, c.parent_container_id.in_(some), *wanted)
+        ]
+        level = _take(found, rows)
+        if not level:
+            return children
+    return children | child_counts(connection, level)
+
+
+def _number(counted: dict[str, int], *, everything: bool) -> int:
+    return sum(number for status, number in counted.items() if everything or status in LIVE)
+
+
+def _take(found: Sequence[Any], rows: dict[str, Any]) -> list[str]:
+    """Add whole families, as many as there is room for; the ids of those added."""
+    families: dict[str, list[Any]] = {}
+    for row in found:
+        families.setdefault(row.parent_container_id, []).append(row)
+    taken: list[str] = []
+    for family in families.values():
+        if len(rows) + len(family) <= ROWS:
+            rows.update((row.id, row) for row in family)
+            taken += [row.id for row in family]
+    return taken
+
+
+def _bridges(connection: sa.Connection, tops: Sequence[str]) -> dict[str, str]:
+    """Ended containers that have live ones below them (detached, or left by a hand), and their parents."""
+    if not tops:
+        return {}
+    above = containers.alias("above")
+    ended = sa.select(above.c.id, above.c.parent_container_id).where(sa.not_(live(above)))
+    ended = ended.where(above.c.parent_container_id.is_not(None))
+    parents = sa.select(c.parent_container_id).where(live(), c.root_id.in_(tops))
+    way = ended.where(above.c.id.in_(parents)).cte("way", recursive=True)
+    way = way.union(ended.where(above.c.id == way.c.parent_container_id))
+    return {row.id: row.parent_container_id for row in connection.execute(sa.select(way).limit(ROWS))}
+
+
+def _search(
+    connection: sa.Connection, filters: Filters, tops: Sequence[str], rows: dict[str, Any]
+) -> dict[str, dict[str, int]]:
+    """What fits, the highest first, and all above it."""
+    if tops:
+        query = sa.select(c.id).where(*fitting(filters), c.root_id.in_(tops)).order_by(c.depth, *OLDEST)
+        found = connection.execute(query.limit(ROWS)).scalars().all()
+        way = sa.select(c.id, c.parent_container_id).where(c.id.in_(found)).cte("way", recursive=True)
+        way = way.union(sa.select(c.id, c.parent_container_id).where(c.id == way.c.parent_container_id))
+        shown = sa.select(way.c.id).limit(2 * ROWS)
+        ids = [each for each in connection.execute(shown).scalars() if each not in rows]
+        rows.update((row.id, row) for row in _read_all(connection, ids))
+    return child_counts(connection, rows)
+
+
+def _fits(connection: sa.Connection, filters: Filters, rows: dict[str, Any]) -> frozenset[str]:
+    """Those that are shown for themselves."""
+    if filters.is_plain:
+        return frozenset(each for each, row in rows.items() if filters.statuses is None or row.status in LIVE)
+    found: set[str] = set()
+    for some in _batches(list(rows)):
+        found.update(connection.execute(sa.select(c.id).where(c.id.in_(some), *fitting(filters))).scalars())
+    return frozenset(found)
+
+
+def _below(rows: dict[str, Any]) -> dict[str, list[str]]:
+    """Who is shown below whom, oldest first."""
+    below: dict[str, list[str]] = {}
+    for row in sorted(rows.values(), key=lambda row: (row.created_at, row.id)):
+        if row.parent_container_id in rows:
+            below.setdefault(row.parent_container_id, []).append(row.id)
+    return below
+
+
+def _read_all(connection: sa.Connection, ids: Sequence[str]) -> list[Any]:
+    return [row for some in _batches(ids) for row in read(connection, c.id.in_(some))]
+
+
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[first : first + BATCH] for first in range(0, len(ids), BATCH))

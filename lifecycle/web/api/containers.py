@@ -1,0 +1,80 @@
+"""Containers in full: a list of them, one of them."""
+
+from functools import partial
+from typing import Any
+
+from celery.utils.saferepr import saferepr
+
+from lifecycle.domain.search import Filters
+from lifecycle.store import containers, dossiers, forest, pages
+from lifecycle.store.engine import Connection
+from lifecycle.web import texts
+from lifecycle.web.api.handler import Api
+from lifecycle.web.parameters import ALL_FILTERS, as_filters, number, words
+
+ARGUMENTS = 4_096  # characters shown
+
+
+class Listing(Api):
+    """GET api/containers"""
+
+    PARAMETERS = (
+        *ALL_FILTERS,
+        number("limit", 100, 1, 1_000, "So many containers at most."),
+        words("before", "Only containers after this one in the order of the answer: those that are older."),
+    )
+
+    async def get(self) -> None:
+        await self.answer(
+            partial(listed, filters=as_filters(self.query), limit=self.query["limit"], before=self.query["before"])
+        )
+
+
+def listed(connection: Connection, *, filters: Filters, limit: int, before: str | None) -> dict[str, Any]:
+    """A page of containers, newest first."""
+    rows, more = pages.newest(connection, filters, limit=limit, before=before)
+    return {
+        "containers": [each.as_dict() for each in rows],
+        "counts": forest.counts(connection, filters),
+        "more": more,
+    }
+
+
+class One(Api):
+    """GET api/containers/<id>"""
+
+    async def get(self, container_id: str) -> None:
+        body = await self.ask(partial(dossier, container_id=container_id))
+        known = self.application.events.state.tasks.get(container_id) is not None
+        self.send(body[:-1] + b',"flower_task":' + (b"true" if known else b"false") + b"}")
+
+
+def dossier(connection: Connection, *, container_id: str) -> dict[str, Any]:
+    """All that is known of a container."""
+    container = containers.get(connection, container_id)
+    (row,) = forest.read(connection, forest.c.id == container_id)
+    counted = forest.child_counts(connection, [container_id]).get(container_id, {})
+    return {
+        **container.as_dict(),
+        "why": texts.why(row, counted),
+        "stale": bool(row.stale),
+        "error": texts.error(row),
+        "path": [
+            {"id": each.id, "type": each.container_type, "status": each.status}
+            for each in dossiers.path(connection, container_id)
+        ],
+        "children": texts.ordered(counted),
+        "assignments": [each._asdict() for each in dossiers.holdings(connection, container_id)],
+        "history": [each._asdict() for each in dossiers.history(connection, container_id)],
+        "arguments": arguments(dossiers.message(connection, container_id)),
+        "logs": dossiers.has_logs(connection, container_id),
+    }
+
+
+def arguments(message: dict[str, Any]) -> dict[str, str]:
+    """As Celery shows them: a caller's `argsrepr` and `kwargsrepr` may hide what is secret."""
+    options = message.get("options") or {}
+    return {
+        "args": options.get("argsrepr") or saferepr(message.get("args") or [], ARGUMENTS),
+        "kwargs": options.get("kwargsrepr") or saferepr(message.get("kwargs") or {}, ARGUMENTS),
+    }

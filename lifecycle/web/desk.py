@@ -1,0 +1,59 @@
+"""Work that waits for a database or a broker, off Flower's event loop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from lifecycle.web.refusal import Refused
+
+READERS = 4  # threads; a Flower serves people, not fleets
+ACTORS = 4
+FRESH = 1.0  # seconds: what many tabs ask at once is asked of the database once
+PATIENCE = 15.0  # seconds; a statement gives up before
+MOST = 128  # answers kept
+
+
+class Desk:
+    """A few threads, and the latest answers."""
+
+    def __init__(self) -> None:
+        self._readers = ThreadPoolExecutor(READERS, "containers-read")
+        self._actors = ThreadPoolExecutor(ACTORS, "containers-act")
+        self._answers: dict[Hashable, tuple[float, asyncio.Future[Any]]] = {}
+
+    async def read(self, key: Hashable, work: Callable[[], Any]) -> Any:
+        """What `work` gives; an answer, or error, that is a second old or under way is shared."""
+        now = time.monotonic()
+        self._drop(now)
+        if key not in self._answers:
+            future = asyncio.get_running_loop().run_in_executor(self._readers, work)
+            future.add_done_callback(_look)
+            self._answers[key] = now, future
+        return await _patiently(self._answers[key][1])
+
+    async def act(self, work: Callable[[], Any]) -> Any:
+        """Do something, and forget all answers."""
+        try:
+            return await _patiently(asyncio.get_running_loop().run_in_executor(self._actors, work))
+        finally:
+            self._answers.clear()
+
+    def _drop(self, now: float) -> None:
+        old = [key for key, (at, future) in self._answers.items() if future.done() and now - at > FRESH]
+        for key in old or list(self._answers)[: max(0, len(self._answers) - MOST)]:
+            del self._answers[key]
+
+
+async def _patiently(future: "asyncio.Future[Any]") -> Any:
+    try:
+        return await asyncio.wait_for(asyncio.shield(future), PATIENCE)
+    except TimeoutError as error:
+        raise Refused(503, "the database is busy: try again later", code="database_unreachable") from error
+
+
+def _look(future: "asyncio.Future[Any]") -> None:
+    """An error that nobody waits for any more is none to tell of."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,26 @@
+"""Which URL is whose; Flower puts its prefix before them."""
+
+from tornado.web import StaticFileHandler, url
+
+from lifecycle.web.api.containers import Listing, One
+from lifecycle.web.api.logs import Logs
+from lifecycle.web.api.trees import Children, Trees
+from lifecycle.web.overlay import STATIC
+from lifecycle.web.pages import ContainerPage, ContainersPage, ServicesPage
+
+ID = "([^/]+)"  # percent-encoded as a whole
+
+
+def handlers() -> list[url]:
+    """Ours, to be put before Flower's."""
+    return [
+        url(r"/containers", ContainersPage, name="containers"),
+        url(rf"/containers/{ID}", ContainerPage, name="container"),
+        url(r"/container-services", ServicesPage, name="container-services"),
+        url(r"/containers-static/(.*)", StaticFileHandler, {"path": str(STATIC)}),
+        url(r"/api/containers", Listing),
+        url(r"/api/containers/tree", Trees),
+        url(rf"/api/containers/{ID}", One),
+        url(rf"/api/containers/{ID}/children", Children),
+        url(rf"/api/containers/{ID}/logs", Logs),
+    ]
