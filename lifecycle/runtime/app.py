@@ -147,12 +147,12 @@ class Lifecycle(Records, Upkeep):
             raise UnknownType(f"no container type {type}; registered are: {known}")
         return types[type].spawn((), kwargs, **wishes)
 
-    def rerun(self, container_id: str, *, player_id: int | None = None) -> Container:
-        """Spawn a new container that does the same as this one, whatever came of it.
+    def rerun(self, container_id: str, *, player_id: int | None = None, by: str | None = None) -> Container:
+        """Spawn a new container that does the same as this one, whatever came of it; `by`: in whose name.
 
         Raises ContainerNotFound, UnknownType, and as `spawn` does: ResourceHeld where the old one still runs.
         """
-        return relaunch(self, self.get(container_id, player_id=player_id))
+        return relaunch(self, self.get(container_id, player_id=player_id), by=by)
 
     def release(self, resource: str, *, player_id: int | None = None, force: bool = False) -> Assignment | Quarantined:
         """Give a resource back for the container that holds it, and lift its quarantine; what it was.

@@ -55,7 +55,7 @@ def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: di
     return [task.lifecycle.keep(each) for each in recorded]
 
 
-def relaunch(lifecycle: "Lifecycle", container: Container) -> Container:
+def relaunch(lifecycle: "Lifecycle", container: Container, *, by: str | None = None) -> Container:
     """A new container that does the same once more: type, arguments, options, tags, player, grace and resources.
 
     Called in a body it is a child of that container, else a root; it is no member of the chord or group that the old
@@ -69,7 +69,7 @@ def relaunch(lifecycle: "Lifecycle", container: Container) -> Container:
     if recorded is None or task is None:
         raise UnknownType(f"no task of this app can run {container.id} again: its type is {container.container_type}")
     detach = container.detached and running_parent(lifecycle) is not None
-    wish = Wish(player_id=container.player_id, tags=container.tags, detach=detach, grace=container.grace)
+    wish = Wish(player_id=container.player_id, tags=container.tags, detach=detach, grace=container.grace, by=by)
     options = {name: value for name, value in call["options"].items() if name not in OF_THE_CANVAS | OF_THE_RUN}
     return launch(task, [Call(tuple(call["args"]), call["kwargs"], resources)], wish, options)[0]
 
@@ -97,7 +97,7 @@ def _births(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: d
     pattern = Birth(
         id="",
         container_type=task.type_name,
-        by=parent.id if parent else lifecycle.who,
+        by=parent.id if parent else wish.by or lifecycle.who,
         parent=parent,
         player_id=wish.player_id,
         tags=wish.tags,

@@ -34,6 +34,8 @@ class Wish:
     grace: float | None = None
     parent_container_id: str | None = None
     connection: Connection | None = None
+    by: str | None = None
+    """Who asks, if it is not who runs here."""
 
 
 def as_calls(calls: Iterable[tuple[Any, Any]], resources: Iterable[Any] | None) -> list[Call]:

@@ -141,13 +141,13 @@ def _children_of(container_id: str) -> sa.ColumnElement[bool]:
 def _mark_down(connection: sa.Connection, wanted: Mark) -> dict[int, int]:
     """Rows marked at each depth, the targets' first; ends below the deepest live row."""
     counts: dict[int, int] = {}
-    strays = _strays(connection, wanted.container_id) if wanted.takes_strays else {}
+    left = strays(connection, wanted.container_id) if wanted.takes_strays else {}
     depth = wanted.first
     while True:
         counts[depth] = _mark_depth(connection, wanted, depth)
-        if found := strays.pop(depth, None):
+        if found := left.pop(depth, None):
             counts[depth] += _mark_level(connection, wanted, c.id.in_(found), STOPPED_BY_CASCADE)
-        if not counts[depth] and depth > wanted.last and not strays:
+        if not counts[depth] and depth > wanted.last and not left:
             del counts[depth]
             return counts
         depth += 1
@@ -168,7 +168,7 @@ def _mark_depth(connection: sa.Connection, wanted: Mark, depth: int) -> int:
     return count
 
 
-def _strays(connection: sa.Connection, container_id: str) -> dict[int, list[str]]:
+def strays(connection: sa.Connection, container_id: str) -> dict[int, list[str]]:
     """Live containers of the tree whose parent has ended (it could not be stopped, or a hand revived it), by depth.
 
     The way down by live rows does not come to them. There are hardly ever any, so each is followed up on its own.

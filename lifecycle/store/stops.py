@@ -11,7 +11,7 @@ from lifecycle.errors import ContainerNotFound
 from lifecycle.store import transitions
 from lifecycle.store.clock import UtcDateTime, now
 from lifecycle.store.runs import MOVED, Moved, moved
-from lifecycle.store.tables import containers, live, stops
+from lifecycle.store.tables import containers, live, nodes, stops
 
 c = containers.c
 ABOUT = (c.id, c.parent_container_id, c.player_id, c.root_id)  # no more, where there may be a thousand
@@ -43,6 +43,18 @@ def open_stop(
 def count(connection: sa.Connection, stop_id: int, *, marked: int, levels: int) -> None:
     """Note how many containers on how many levels the stop marked."""
     connection.execute(stops.update().where(stops.c.id == stop_id).values(marked=marked, levels=levels))
+
+
+def get(connection: sa.Connection, stop_id: int) -> Any:
+    """One stop (its columns), or None."""
+    return connection.execute(sa.select(stops).where(stops.c.id == stop_id)).first()
+
+
+def unkillable(connection: sa.Connection, stop_id: int, killable: str) -> dict[str, int]:
+    """How many containers of a stop run on which pools that are not `killable`: a deadline ends nothing there."""
+    here = sa.and_(c.id.in_(transitions.asked_by(stop_id)), c.status == Status.STOPPING.value, nodes.c.pool != killable)
+    query = sa.select(nodes.c.pool, sa.func.count()).join(containers, c.node == nodes.c.id).where(here)
+    return dict(connection.execute(query.group_by(nodes.c.pool)).tuples().all())
 
 
 def finish(connection: sa.Connection, targets: sa.Select[tuple[str]]) -> None:

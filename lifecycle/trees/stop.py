@@ -13,7 +13,7 @@ from lifecycle.domain.status import TERMINAL, Status
 from lifecycle.errors import ContainerNotFound
 from lifecycle.store import assignments, containers, marks, stops
 from lifecycle.store import trees as store
-from lifecycle.store.engine import Database
+from lifecycle.store.engine import Connection, Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees.doorbell import Doorbell, tell
 from lifecycle.trees.end import about, settle
@@ -135,15 +135,28 @@ def watch(
 
 
 def report(database: Database, stop_id: int, target: Container, notes: Iterable[str] = ()) -> StopReport:
-    """What came of a stop, as its rows tell it now."""
+    """What came of a stop, as its rows tell it now; also in the log."""
     with database.read() as connection:
-        rows = stops.rows_of(connection, stop_id)
-        ended_before = stops.ended_below(connection, stop_id, target.id)
+        rows, ended_before = rows_of(connection, stop_id, target.id)
+    made = outcome(stop_id, target.id, rows, ended_before, notes)
+    log_report(made, target, (*ended_before, *rows))
+    return made
+
+
+def rows_of(connection: Connection, stop_id: int, root: str) -> tuple[list[Any], list[Any]]:
+    """What a stop asked to end, and what had ended before it."""
+    return stops.rows_of(connection, stop_id), stops.ended_below(connection, stop_id, root)
+
+
+def outcome(
+    stop_id: int, root: str, rows: Sequence[Any], ended_before: Sequence[Any], notes: Iterable[str] = ()
+) -> StopReport:
+    """How each container of a stop fared."""
     order = tuple(stop_order(rows))
     is_stopped = {row.id for row in rows if row.status == Status.STOPPED}
     failed = {row.id: row.stop_error for row in rows if row.stop_error and row.status not in TERMINAL}
-    made = StopReport(
-        root=target.id,
+    return StopReport(
+        root=root,
         stop_id=stop_id,
         order=order,
         stopped=tuple(each for each in order if each in is_stopped),
@@ -152,8 +165,6 @@ def report(database: Database, stop_id: int, target: Container, notes: Iterable[
         pending=tuple(row.id for row in rows if row.status not in TERMINAL and row.id not in failed),
         notes=tuple(notes),
     )
-    log_report(made, target, (*ended_before, *rows))
-    return made
 
 
 def stop_order(rows: Iterable[Any]) -> list[str]:

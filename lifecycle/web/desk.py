@@ -12,6 +12,7 @@ READERS = 4  # threads; a Flower serves people, not fleets
 ACTORS = 4
 FRESH = 1.0  # seconds: what many tabs ask at once is asked of the database once
 PATIENCE = 15.0  # seconds; a statement gives up before
+LONGEST = 60.0  # seconds: to mark a hundred thousand
 MOST = 128  # answers kept
 
 
@@ -33,12 +34,25 @@ class Desk:
             self._answers[key] = now, future
         return await _patiently(self._answers[key][1])
 
+    async def ask(self, work: Callable[[], Any]) -> Any:
+        """What `work` gives now, whatever was read before."""
+        return await _patiently(asyncio.get_running_loop().run_in_executor(self._readers, work))
+
     async def act(self, work: Callable[[], Any]) -> Any:
         """Do something, and forget all answers."""
         try:
-            return await _patiently(asyncio.get_running_loop().run_in_executor(self._actors, work))
+            return await _patiently(asyncio.get_running_loop().run_in_executor(self._actors, work), LONGEST)
         finally:
             self._answers.clear()
+
+    async def briefly(self, work: Callable[[], Any], seconds: float, otherwise: Any) -> Any:
+        """Do something, and wait no longer than this for what it gives; it is done all the same."""
+        future = asyncio.get_running_loop().run_in_executor(self._actors, work)
+        future.add_done_callback(_look)
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), seconds)
+        except TimeoutError:
+            return otherwise
 
     def _drop(self, now: float) -> None:
         old = [key for key, (at, future) in self._answers.items() if future.done() and now - at > FRESH]
@@ -46,9 +60,9 @@ class Desk:
             del self._answers[key]
 
 
-async def _patiently(future: "asyncio.Future[Any]") -> Any:
+async def _patiently(future: "asyncio.Future[Any]", seconds: float = PATIENCE) -> Any:
     try:
-        return await asyncio.wait_for(asyncio.shield(future), PATIENCE)
+        return await asyncio.wait_for(asyncio.shield(future), seconds)
     except TimeoutError as error:
         raise Refused(503, "the database is busy: try again later", code="database_unreachable") from error
 

@@ -41,6 +41,12 @@ class Door(BaseHandler):
         return found
 
     @property
+    def root(self) -> str:
+        """Flower's prefix, as `/flower`; empty without one."""
+        found: str = self.reverse_url("containers").removesuffix("/containers")
+        return found
+
+    @property
     def is_closed(self) -> str:
         """Why nobody may act here; empty if one may."""
         options = self.application.options
@@ -103,16 +109,15 @@ class Page(Door):
 
     def show(self, template: str, **more: Any) -> None:
         """Render a template of ours."""
-        root = self.reverse_url("containers").removesuffix("/containers")
         self.set_header("Cache-Control", "no-store")
         self.render(
             template,
-            api=f"{root}/api",
+            api=f"{self.root}/api",
             may_act=not self.is_closed,
             why_not=self.is_closed,
             xsrf=self.xsrf_token.decode() if self.application.options.auth else "",
             version=__version__,
-            flower_task_url=f"{root}/task/{{id}}",
+            flower_task_url=f"{self.root}/task/{{id}}",
             asset=lambda path: asset(self, path),
             **more,
         )

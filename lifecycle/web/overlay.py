@@ -49,6 +49,5 @@ def add_tab(html: str | bytes, href: str, *, active: bool) -> str:
 
 def asset(handler: Any, path: str) -> str:
     """The URL of one of our static files; it changes with the file."""
-    root = handler.reverse_url("containers").removesuffix("/containers")
-    where = {"static_path": str(STATIC), "static_url_prefix": f"{root}/containers-static/"}
+    where = {"static_path": str(STATIC), "static_url_prefix": f"{handler.reverse_url('containers')}-static/"}
     return StaticFileHandler.make_static_url(where, path)  # type: ignore[no-any-return]
