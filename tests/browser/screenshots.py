@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "images"
 DESK, PHONE = {"width": 1280, "height": 760}, {"width": 390, "height": 844}
 SHIPS = ("TORWINDO-8", "TORWINDO-9", "ALCYON-3", "HELIOS-1")
 TOLD = {"PIPELINES_CONF": '{"worker_send_task_events": true}'}
-SETTINGS = {"heartbeat": 1, "lease": 10, "grace": 20, "log_flush": 0.2, "restart_delays": "600"}
+SETTINGS = {"heartbeat": 1, "lease": 10, "grace": 20, "log_flush": 0.2, "restart_backoff": "600"}
 
 
 def main(folder=DOCS):
@@ -54,7 +54,7 @@ def populate(world):
     start(world, "COORDINATOR", "mining-coordinator-0c4d19be", tags={"operation": "mining"}, player_id=3,
           kwargs={"children": workers})
     start(world, "SLEEPY", "contract-watch-31d8aa07", tags={"operation": "contracts"}, player_id=3)
-    start(world, "RECONNECTING", "market-feed-a91b77e3", tags={"operation": "arbitrage"}, player_id=3)
+    start(world, "RECONNECTING", "market-feed-a91b77e3", {"fails": 9}, tags={"operation": "arbitrage"}, player_id=3)
     deep = plan("arbitrage-buyer-6c1f20d4", "COUNTING", {"seconds": 0.9}, tags={"good": "fuel"})
     traders = [
         plan(f"arbitrage-worker-{SHIPS[0]}-87daeda7", "COORDINATOR", {"children": [deep]}, resources=["ship:TORWINDO-8"]),
@@ -66,7 +66,7 @@ def populate(world):
     eventually("one failed", lambda: world.lifecycle.get("mining-surveyor-77aa01fe").is_ended)
     eventually("one rests", lambda: world.lifecycle.get("contract-watch-31d8aa07").wake_at)
     eventually("one comes back", lambda: world.lifecycle.get("market-feed-a91b77e3").status == "INTERRUPTED")
-    eventually("logs", lambda: len(world.lifecycle.logs("arbitrage-buyer-6c1f20d4")) > 6)
+    eventually("logs", lambda: len(world.lifecycle.logs(["arbitrage-buyer-6c1f20d4"])) > 6)
 
 
 def start(world, kind, name, kwargs=None, **options):

@@ -17,7 +17,7 @@ def test_hostile_text_is_shown_as_it_is(scene, visitor, page):
     plan = scene.plan(f"<b>{BAD}/../?#%2F", kind="SHOUTING", text=BAD)
     plan["options"]["tags"] = {BAD: BAD}
     container = scene.start(plan)
-    eventually("it shouts", lambda: scene.lifecycle.logs(container.id))
+    eventually("it shouts", lambda: scene.lifecycle.logs([container.id]))
     visitor.open()
     page.get_by_role("searchbox").fill(scene.suffix)
     eventually("found", lambda: visitor.rows() == [container.id])

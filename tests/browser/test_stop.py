@@ -84,7 +84,7 @@ def test_a_stop_that_fails_says_what_failed_and_why(scene, visitor, page):
     scene.run(scene.plan("deaf", seconds=15.0, queue="threads"))
     visitor.open(f"/containers?q={scene.suffix}&status=all")
     dialog = open_dialog(visitor, scene, "deaf")
-    dialog.get_by_label("Seconds to clean up").fill("0.5")
+    dialog.get_by_label("Grace").fill("0.5")
     dialog.get_by_role("button", name="Stop 1 container").click()
     dialog.get_by_role("heading", name="1 could not be stopped").wait_for()
     assert "nothing can be killed" in dialog.locator("[data-outcome=failed]").inner_text()

@@ -60,10 +60,10 @@ export class StopDialog {
   #wishes() {
     this.reason ??= element("input", { class: "form-control", id: "stop-reason", maxlength: "500", autocomplete: "off" });
     this.grace ??= element("input", {
-      class: "form-control", id: "stop-grace", type: "number", min: "0", step: "any", inputmode: "decimal", placeholder: "its own",
+      class: "form-control", id: "stop-grace", type: "number", min: "0", step: "any", inputmode: "decimal", placeholder: "each its own",
     });
     const field = (words, input) => element("label", { class: "form-label c-field" }, words, input);
-    const fields = [field("Reason", this.reason), field("Seconds to clean up, then it is killed", this.grace)];
+    const fields = [field("Reason", this.reason), field("Grace, in seconds", this.grace)];
     return [element("div", { class: "c-fields" }, fields)];
   }
 
