@@ -50,6 +50,7 @@ STAGES = {
     "pytest docker": [*MEASURED, "-m", "pytest", "tests/docker"],
     "stack": ["-m", "tests.stack"],
     "pytest acceptance on valkey": [*MEASURED, *ACCEPTANCE, "valkey"],
+    "pytest browser": [*MEASURED, "-m", "pytest", "tests/browser"],
     "pytest acceptance on redis": [*ACCEPTANCE, "redis"],
     "pytest acceptance on rabbitmq": [*ACCEPTANCE, "rabbitmq"],
     "chaos": ["-m", "chaos", "--minutes", "2", "--seed", "1"],

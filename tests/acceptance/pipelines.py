@@ -5,6 +5,7 @@ a row that says STOPPED is a lie if a tick of that container came later.
 """
 
 import ctypes
+import itertools
 import json
 import logging
 import os
@@ -239,6 +240,22 @@ def logging_body(lines):
     for _ in range(lines):
         log.warning("the same again")
     log.info("fuel at %d%%", 7)
+
+
+@container_task("COUNTING")
+def counting(seconds):
+    """Logs a number each time, every third one as a warning."""
+    for number in itertools.count():
+        note("tick")
+        log.log(logging.INFO if number % 3 else logging.WARNING, "number %d", number)
+        time.sleep(seconds)
+
+
+@container_task("SHOUTING")
+def shouting(text):
+    log.warning("%s", text)
+    note("tick")
+    tick()
 
 
 @container_task("CHAINED")

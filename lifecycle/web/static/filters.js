@@ -1,0 +1,125 @@
+/** Which containers are shown: in the URL, as pills with counts, and in the search field. */
+
+import { element, setText } from "./element.js";
+import { ACTIVE, STATUSES } from "./statuses.js";
+
+const OTHERS = ["player_id", "type", "tag"]; // come by URL only; each can be taken away again
+const PAUSE = 250; // ms after the last key
+
+export class Filters {
+  #pills = new Map();
+
+  constructor(bar, search, changed) {
+    Object.assign(this, { bar, search, changed });
+    this.#read();
+    this.#build();
+    let pause = null;
+    search.value = this.q;
+    search.addEventListener("input", () => {
+      clearTimeout(pause);
+      pause = setTimeout(() => this.set({ q: search.value }), PAUSE);
+    });
+    search.addEventListener("keydown", (event) => event.key === "Escape" && this.set({ q: "" }, (search.value = "")));
+  }
+
+  get isDefault() {
+    return !this.q && !this.others.length && this.#status() === ACTIVE.join(",");
+  }
+
+  /** What the API is asked for. */
+  parameters() {
+    const others = Object.fromEntries(OTHERS.map((name) => [name, this.others.filter(([n]) => n === name).map(([, v]) => v)]));
+    return { status: this.#status(), q: this.q.trim(), ...others };
+  }
+
+  set(wish) {
+    Object.assign(this, wish);
+    if (document.activeElement !== this.search) this.search.value = this.q;
+    this.#write();
+    this.#mark();
+    this.changed();
+  }
+
+  /** Everything, as a link does that says how many are hidden. */
+  reset(statuses = ACTIVE) {
+    this.search.value = "";
+    this.set({ q: "", others: [], statuses: new Set(statuses) });
+  }
+
+  /** A click on a tag: only these. */
+  add(word) {
+    const quoted = word.includes(" ") ? `"${word}"` : word;
+    this.search.value = `${this.q} ${quoted}`.trim();
+    this.set({ q: this.search.value });
+  }
+
+  count(counts) {
+    for (const [status, pill] of this.#pills) setText(pill.lastElementChild, (counts[status] ?? 0).toLocaleString("en"));
+  }
+
+  #read() {
+    const given = new URLSearchParams(location.search);
+    const named = given.getAll("status").join(",").toUpperCase();
+    this.statuses = new Set(named === "ALL" ? STATUSES : named ? named.split(",") : ACTIVE);
+    this.q = given.get("q") ?? "";
+    this.others = [...given].filter(([name]) => OTHERS.includes(name));
+  }
+
+  #write() {
+    const words = [...this.others];
+    if (this.#status() !== ACTIVE.join(",")) words.push(["status", this.#status()]);
+    if (this.q.trim()) words.push(["q", this.q.trim()]);
+    const query = new URLSearchParams(words).toString().replaceAll("%2C", ",");
+    history.replaceState(null, "", query ? `?${query}` : location.pathname);
+  }
+
+  #status() {
+    const known = STATUSES.filter((status) => this.statuses.has(status));
+    const unknown = [...this.statuses].filter((status) => !STATUSES.includes(status));
+    return known.length === STATUSES.length ? "all" : [...known, ...unknown].join(",");
+  }
+
+  #build() {
+    for (const status of STATUSES) {
+      const count = element("span", { class: "c-count" }, "–");
+      const label = status[0] + status.slice(1).toLowerCase();
+      const pill = element("button", { type: "button", class: `task-state-filter c-pill-${label.toLowerCase()}` }, `${label} `, count);
+      pill.dataset.status = status;
+      pill.addEventListener("click", () => this.#toggle(status));
+      this.#pills.set(status, pill);
+    }
+    this.all = element("button", { type: "button", class: "task-state-filter" }, "All");
+    this.all.addEventListener("click", () => this.set({ statuses: new Set(this.#status() === "all" ? ACTIVE : STATUSES) }));
+    this.bar.replaceChildren(...this.#pills.values(), this.all, this.#chips());
+    this.#mark();
+  }
+
+  #chips() {
+    this.chips = element("span", { class: "c-chips" });
+    return this.chips;
+  }
+
+  #toggle(status) {
+    const statuses = new Set(this.statuses);
+    if (!statuses.delete(status)) statuses.add(status);
+    this.set({ statuses: statuses.size ? statuses : new Set(ACTIVE) });
+  }
+
+  #mark() {
+    const press = (pill, on) => {
+      pill.classList.toggle("active", on);
+      pill.setAttribute("aria-pressed", on);
+    };
+    for (const [status, pill] of this.#pills) press(pill, this.statuses.has(status));
+    press(this.all, this.#status() === "all");
+    this.chips.replaceChildren(...this.others.map((other) => this.#chip(other)));
+  }
+
+  #chip(other) {
+    const [name, value] = other;
+    const attributes = { type: "button", class: "task-state-filter active", title: "Take this filter away" };
+    const chip = element("button", attributes, `${name}: ${value} ×`);
+    chip.addEventListener("click", () => this.set({ others: this.others.filter((each) => each !== other) }));
+    return chip;
+  }
+}

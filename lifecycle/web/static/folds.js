@@ -1,0 +1,34 @@
+/** What is folded and what is not: as the user said, else as the size of the page wants it. Survives a reload and a way back. */
+
+const KEY = "containers.folds";
+const MANY = 150; // rows in an answer: more than that begin folded
+const KEPT = 500;
+
+export class Folds {
+  #said = new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]"));
+  #many = null;
+
+  isOpen(row) {
+    return this.#said.get(row.id) ?? (Boolean(row.shown?.length) && (row.matches === false || !this.#many));
+  }
+
+  set(id, open) {
+    this.#said.delete(id);
+    this.#said.set(id, open);
+    sessionStorage.setItem(KEY, JSON.stringify([...this.#said].slice(-KEPT)));
+  }
+
+  /** The first answer to a question decides; later ones fold nothing under the user's hand. */
+  decide(rows) {
+    this.#many ??= count(rows) > MANY;
+  }
+
+  /** Another question. */
+  forget() {
+    this.#many = null;
+  }
+}
+
+function count(rows) {
+  return rows.reduce((sum, row) => sum + 1 + count(row.shown ?? []), 0);
+}
