@@ -54,9 +54,7 @@ def born(connection: sa.Connection, container_ids: Iterable[str], *, by: str) ->
     connection.execute(NOTE, rows)
 
 
-def note(
-    connection: sa.Connection, row: Any, *, by: str | None, why: str | None, attempt: str | None = None
-) -> None:
+def note(connection: sa.Connection, row: Any, *, by: str | None, why: str | None, attempt: str | None = None) -> None:
     """Write down the change just made to one row, as its UPDATE returned it; attempt: what is to come of it."""
     change = {
         "container_id": row.id,
