@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -21,6 +22,7 @@ POSITIVE = (
     "recover_every",
     "prune_every",
     "retention",
+    "metrics_every",
     "docker_every",
     "docker_timeout",
     "docker_lock",
@@ -41,6 +43,7 @@ NATURAL = (
     "docker_alert_after",
 )
 COUNTS = {"max_restarts": 0, "quarantine_after": 1, "docker_budget": 1}  # and the least of each
+LAST_PORT = 65_535
 LONGEST = 1e9  # seconds: about thirty years, more is a mistake
 STEPS = ("restart_backoff", "quarantine_backoff", "docker_backoff")
 
@@ -79,6 +82,10 @@ class Settings:
     redispatch: float = _setting(60.0, "a message not claimed for so long may be lost: see the dispatcher")
     log_fold: float = _setting(60.0, "the same log message within this time is one line with a count")
     log_flush: float = _setting(1.0, "log lines are written this often")
+    metrics_prefix: str = _setting("lifecycle_", "the names of metrics begin so")
+    metrics_port: int | None = _setting(None, "a node serves `/metrics` on this port; see docs/metrics.md")
+    metrics_host: str = _setting("127.0.0.1", "and on this address")
+    metrics_every: float = _setting(5.0, "metrics are read from the database no more often, however many ask")
     docker: bool = _setting(
         default=False, text="beat has Docker services recovered, by nodes that consume `docker_queue`"
     )
@@ -163,6 +170,11 @@ class Settings:
                 f"two heartbeats of {self.heartbeat} s do not fit in a lease of {self.lease} s less its margin of "
                 f"{self.lease_margin} s: raise {PREFIX}lease or lower {PREFIX}heartbeat"
             )
+        if not re.fullmatch(r"[A-Za-z_:][A-Za-z0-9_:]*", self.metrics_prefix):
+            said = "letters, digits and underscores, and begin with no digit"
+            wrong.append(f"{PREFIX}metrics_prefix must be {said}, not {self.metrics_prefix!r}")
+        if self.metrics_port is not None and not 1 <= self.metrics_port <= LAST_PORT:
+            wrong.append(f"{PREFIX}metrics_port must be from 1 to {LAST_PORT}, not {self.metrics_port}")
         if self.docker_lock < 2 * self.docker_timeout:  # to connect, and to answer
             wrong.append(
                 f"{PREFIX}docker_lock of {self.docker_lock:g} s must be twice the {PREFIX}docker_timeout of "

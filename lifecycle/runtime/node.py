@@ -13,6 +13,7 @@ from celery.concurrency.solo import TaskPool as SoloPool
 
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime.dispatcher import Dispatcher
+from lifecycle.runtime.exporter import Exporter
 from lifecycle.runtime.green import GreenDoorbell
 from lifecycle.runtime.lease import Lease
 from lifecycle.runtime.native import is_green
@@ -58,6 +59,7 @@ class Node:
         work = work_of(lifecycle)
         prune = {"prune": work.pop("prune")}  # it may take hours, and nothing else is to wait for it
         self._passes = [Passes(lifecycle.database, self.page, lifecycle.settings, some) for some in (work, prune)]
+        self._exporter = Exporter(lifecycle)
         self._pool: Pool | None = None
         self._has_left = False
 
@@ -76,6 +78,7 @@ class Node:
         self._dispatcher.start()
         for each in self._passes:
             each.start()
+        self._exporter.start()
 
     def leave(self, *, at_once: bool = False) -> None:
         """The worker shuts down: claim nothing, interrupt what runs; kill it after its grace, or at once.
@@ -106,6 +109,7 @@ class Node:
         if self._has_left:
             return
         self._has_left = True
+        self._exporter.stop()
         for each in self._passes:
             each.stop()
         self._supervisor.stop()

@@ -77,6 +77,13 @@ class earliest(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL func
     inherit_cache = True
 
 
+class elapsed(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
+    """`elapsed(since, until)`: the seconds between two times; NULL if one of them is."""
+
+    type = sa.Float()
+    inherit_cache = True
+
+
 @compiles(now, "postgresql")
 def _now_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
     return "clock_timestamp()"
@@ -119,3 +126,15 @@ def _earliest_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
 def _earliest_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
     a, b = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"min(coalesce({a}, {b}), coalesce({b}, {a}))"
+
+
+@compiles(elapsed, "postgresql")
+def _elapsed_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
+    since, until = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST(extract(epoch FROM CAST({until} AS timestamptz) - CAST({since} AS timestamptz)) AS float)"
+
+
+@compiles(elapsed, "sqlite")
+def _elapsed_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    since, until = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"((julianday({until}) - julianday({since})) * 86400.0)"

@@ -4,10 +4,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from lifecycle.domain.counters import Counter, StopFailure
 from lifecycle.domain.ending import Ending
 from lifecycle.domain.policy import STOPPED_BY_USER, STOPPED_NOT_RUNNING
 from lifecycle.domain.status import Status
-from lifecycle.store import assignments, quarantines, stops, transitions
+from lifecycle.store import assignments, quarantines, stops, totals, transitions
 from lifecycle.store.clock import now
 from lifecycle.store.containers import THE_ROW
 from lifecycle.store.runs import (
@@ -99,14 +100,21 @@ def lose_stopping(connection: sa.Connection, held: Any, *, was_killed: bool) -> 
     gone = {**OFF_NODE, "outcome": Status.STOPPED.value, "stop_message": message, "updated_at": now()}
     taken = containers.update().where(c.id == held.id, c.epoch == held.epoch, c.node == held.node)
     row = connection.execute(taken.values(gone).returning(*MOVED)).first()
-    return None if row is None else settle(connection, held.id) or moved(row)
+    if row is None:
+        return None
+    after = settle(connection, held.id) or moved(row)
+    totals.add(connection, Counter.STOP_FAILURES, StopFailure.CONTEXT_CANCELED)
+    return after
 
 
 def give_up(connection: sa.Connection, container_id: str, epoch: int, why: str, *, node: str) -> bool:
     """Note that a STOPPING execution cannot be ended (threads, unkillable): its parent no longer waits for it."""
     mine = sa.and_(c.id == container_id, c.epoch == epoch, c.node == node)
     stuck = sa.and_(mine, c.status == Status.STOPPING.value, c.stop_error.is_(None))
-    return connection.execute(containers.update().where(stuck).values(stop_error=why, updated_at=now())).rowcount == 1
+    noted = connection.execute(containers.update().where(stuck).values(stop_error=why, updated_at=now())).rowcount == 1
+    if noted:
+        totals.add(connection, Counter.STOP_FAILURES, StopFailure.TIMEOUT)
+    return noted
 
 
 def _finished(connection: sa.Connection, row: Any) -> Moved | None:

@@ -216,6 +216,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def limit_statements(connection: sa.Connection, seconds: float) -> None:
+    """For the rest of the transaction each statement fails that takes longer; on PostgreSQL."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.set_config("statement_timeout", f"{int(seconds * 1000)}ms", True)))
+
+
 def is_open(connection: sa.Connection) -> bool:
     """True if a caller's connection is in a transaction."""
     return not connection.closed and connection.in_transaction()

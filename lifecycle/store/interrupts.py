@@ -49,7 +49,7 @@ def interrupt(
     row = connection.execute(cut, {"the_id": container_id, "its_epoch": epoch}).first()
     if row is None:
         return None
-    transitions.note(connection, row, by=node, why=why)
+    transitions.note(connection, row, by=node, why=why, attempt=attempt)
     return moved(row)
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from lifecycle.domain.status import TERMINAL
 from lifecycle.store.clock import later, now
+from lifecycle.store.engine import limit_statements
 from lifecycle.store.runs import no_live_child
 from lifecycle.store.tables import containers, live, nodes
 
@@ -45,8 +46,7 @@ def register(connection: sa.Connection, values: Mapping[str, Any], *, expires_in
 
 def renew(connection: sa.Connection, node: str, *, expires_in: float, timeout: float) -> bool:
     """Prolong a node's life; False if it was declared dead meanwhile. At most `timeout` seconds on PostgreSQL."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.set_config("statement_timeout", f"{int(timeout * 1000)}ms", True)))
+    limit_statements(connection, timeout)
     alive = nodes.update().where(n.id == node, n.dead == sa.false())
     values = {"renewed_at": now(), "expires_at": later(now(), expires_in)}
     return connection.execute(alive.values(values)).rowcount == 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from lifecycle.store import totals
 from lifecycle.store.clock import later, now
 from lifecycle.store.runs import child
 from lifecycle.store.tables import container_logs, containers, ended, live, nodes, quarantines
@@ -62,9 +63,11 @@ def delete(connection: sa.Connection, taken: Iterable[Ended]) -> int:
     """Delete those of the taken containers below which no row is left, with all that is theirs; how many.
 
     First the leaves, then whom that made leaves. Taken ones are locked: nobody records a child under them any more.
-    What is theirs goes by cascades; on PostgreSQL a statement for each table instead took a third longer.
+    What metrics count of them is kept. What is theirs goes by cascades; on PostgreSQL a statement for each table
+    instead took a third longer.
     """
     above = {each.id: each.parent for each in taken}
+    totals.fold_of(connection, sorted(above))
     count = 0
     asked: set[str | None] = set(above)
     while asked and (leaves := _leaves(connection, asked)):

@@ -80,6 +80,7 @@ stops = sa.Table(
     sa.Column("marked", sa.Integer),
     sa.Column("levels", sa.Integer),
     sa.Column("finished_at", UtcDateTime),
+    sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.false()),  # in `container_totals`
 )
 
 transitions = sa.Table(
@@ -95,6 +96,8 @@ transitions = sa.Table(
     sa.Column("by", sa.String(255)),
     sa.Column("why", sa.Text),
     sa.Column("stop_id", Serial),  # each stop that asked: who belongs to a stop is said here, a later stop adds its own
+    sa.Column("attempt", sa.String(40)),  # of an interruption, what is to come of it: "restart 2/3", "retry 1/5"
+    sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.false()),  # in `container_totals`
 )
 
 container_tags = sa.Table(
@@ -167,6 +170,17 @@ passes = sa.Table(
     sa.Column("runs", sa.Integer, nullable=False, server_default="0"),
     sa.Column("total_found", sa.Integer, nullable=False, server_default="0"),
     sa.Column("error", sa.Text),
+)
+
+# Counters of what has been: the rows they came from are pruned. `totals` may well be a table of the app's own.
+container_totals = sa.Table(
+    "container_totals",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("type", sa.String(255), primary_key=True),  # of container, or empty
+    sa.Column("label", sa.String(32), primary_key=True),  # a status, a depth, a reason, or empty
+    sa.Column("le", sa.String(8), primary_key=True),  # the upper bound of a histogram's bucket, or empty
+    sa.Column("value", sa.Float, nullable=False),
 )
 
 quarantines = sa.Table(
@@ -275,6 +289,19 @@ def over(table: sa.FromClause = containers) -> sa.ColumnElement[bool]:
     return sa.and_(live(table), table.c.node.is_(None), sa.or_(table.c.outcome.is_not(None), stopping))
 
 
+def uncounted() -> sa.ColumnElement[bool]:
+    """Transitions that metrics count and that are not in `container_totals` yet, spelled as their index spells it."""
+    t = transitions.c
+    ended_or_cut = t.to_status.in_(_words({*TERMINAL, "INTERRUPTED"}))
+    going_on = t.from_status == sa.literal_column("'INTERRUPTED'")
+    return sa.and_(t.counted == sa.false(), sa.or_(ended_or_cut, going_on))
+
+
+def uncounted_stop() -> sa.ColumnElement[bool]:
+    """Stops that are not in `container_totals` yet, spelled as their index spells it."""
+    return stops.c.counted == sa.false()
+
+
 def _partial(name: str, *columns: object, where: sa.ColumnElement[bool], unique: bool = False) -> sa.Index:
     return sa.Index(name, *columns, unique=unique, postgresql_where=where, sqlite_where=where)  # type: ignore[arg-type]
 
@@ -308,6 +335,8 @@ _partial("idx_containers_ended", containers.c.stopped_at, containers.c.id, where
 sa.Index("idx_stops_container", stops.c.container_id)
 sa.Index("idx_transitions_container", transitions.c.container_id, transitions.c.id)
 _partial("idx_transitions_stop", transitions.c.stop_id, where=transitions.c.stop_id.is_not(None))
+_partial("idx_transitions_uncounted", transitions.c.id, where=uncounted())
+_partial("idx_stops_uncounted", stops.c.id, where=uncounted_stop())
 sa.Index("idx_container_tags_key_value", container_tags.c.key, container_tags.c.value)
 _partial(
     "uq_assignments_held",

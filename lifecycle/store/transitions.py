@@ -54,8 +54,8 @@ def born(connection: sa.Connection, container_ids: Iterable[str], *, by: str) ->
     connection.execute(NOTE, rows)
 
 
-def note(connection: sa.Connection, row: Any, *, by: str | None, why: str | None) -> None:
-    """Write down the change just made to one row, as its UPDATE returned it."""
+def note(connection: sa.Connection, row: Any, *, by: str | None, why: str | None, attempt: str | None = None) -> None:
+    """Write down the change just made to one row, as its UPDATE returned it; attempt: what is to come of it."""
     change = {
         "container_id": row.id,
         "from_status": row.previous_status,
@@ -64,6 +64,7 @@ def note(connection: sa.Connection, row: Any, *, by: str | None, why: str | None
         "node": row.node,
         "by": by,
         "why": why,
+        "attempt": attempt,
     }
     connection.execute(NOTE, change)
 

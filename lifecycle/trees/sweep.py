@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from lifecycle.domain.counters import Counter
 from lifecycle.domain.policy import (
     INTERRUPTED_NODE_DOWN,
     INTERRUPTED_NODE_LOST,
@@ -17,7 +18,7 @@ from lifecycle.domain.policy import (
     Restarts,
 )
 from lifecycle.errors import StoreBusy
-from lifecycle.store import dispatches, endings, marks, nodes, orphans, runs, stops
+from lifecycle.store import dispatches, endings, marks, nodes, orphans, runs, stops, totals
 from lifecycle.store.engine import Database
 from lifecycle.store.runs import Moved
 from lifecycle.trees.doorbell import Doorbell, tell
@@ -98,6 +99,8 @@ def sweep_orphans(database: Database, doorbell: Doorbell) -> list[str]:
         with database.begin() as connection:
             found = orphans.orphans(connection, TREES, lock=True)
             marked = marks.mark_all(connection, found, by=BY, message=STOPPED_ORPHAN) if found else None
+            if found:
+                totals.add(connection, Counter.ORPHANS, value=len(found))
         for row in found:
             log.warning("Detected orphaned worker %s, cleaning up parent=%s", row.id, row.parent_container_id)
         if marked is not None:

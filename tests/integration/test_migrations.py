@@ -122,11 +122,11 @@ def add_history(connection, container_id):
 
 
 def rows_of(database, *tables):
-    """All rows but for the column that comes and goes."""
+    """All rows but for the columns that come and go with the parent's revision, and after it."""
+    goes = {containers.c.parent_container_id, transitions.c.attempt, transitions.c.counted}
     with database.read() as connection:
         return [
-            tuple(connection.execute(sa.select(*[c for c in table.c if c.name != "parent_container_id"])).all())
-            for table in tables
+            tuple(connection.execute(sa.select(*[c for c in table.c if c not in goes])).all()) for table in tables
         ]
 
 

@@ -2,10 +2,11 @@
 
 from unittest.mock import patch
 
+from lifecycle.domain.counters import Counter
 from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.domain.policy import STOPPED_ORPHAN, Restarts
 from lifecycle.errors import ContainerStopped, ExecutionSuperseded, InvalidParent
-from lifecycle.store import containers, endings, interrupts, marks, nodes, orphans, runs, stops
+from lifecycle.store import containers, endings, interrupts, marks, nodes, orphans, runs, stops, totals
 from lifecycle.trees import end, interrupt, recover, spawn, stop, sweep
 from lifecycle.trees.interrupt import Cut
 from tests.model.memory import PAST
@@ -177,6 +178,8 @@ def sweep_orphans(memory):
     with memory.database.begin() as connection:
         found = orphans.orphans(connection, 9, lock=True)
         marked = marks.mark_all(connection, found, by=sweep.BY, message=STOPPED_ORPHAN) if found else None
+        if found:
+            totals.add(connection, Counter.ORPHANS, value=len(found))
         ended = stops.ended_by(connection, marked.stop_id) if marked else []
     return tuple((row.id, row.status) for row in found), tuple(ended)
 

@@ -90,3 +90,19 @@ def test_a_flag_that_is_none_is_named():
 @pytest.mark.parametrize("said", [["shop", "blog"], "shop, blog,"])
 def test_names(said):
     assert read_settings({"lifecycle_docker_projects": said}, {}).docker_projects == ("shop", "blog")
+
+
+@pytest.mark.parametrize("prefix", ["1st_", "my-app_", "a b", "é_"])
+def test_a_prefix_that_no_metric_may_have(prefix):
+    with pytest.raises(ImpossibleSettings, match="lifecycle_metrics_prefix must be letters, digits and underscores"):
+        read_settings({"lifecycle_metrics_prefix": prefix}, {})
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536"])
+def test_a_port_that_is_none(port):
+    with pytest.raises(ImpossibleSettings, match=f"lifecycle_metrics_port must be from 1 to 65535, not {port}"):
+        read_settings({}, {"LIFECYCLE_METRICS_PORT": port})
+
+
+def test_a_port_from_the_environment():
+    assert read_settings({}, {"LIFECYCLE_METRICS_PORT": "9808"}).metrics_port == 9808

@@ -1,0 +1,64 @@
+"""What the database tells metrics, read in a bounded number of statements."""
+
+import time
+from dataclasses import dataclass
+
+from lifecycle.domain.counters import Counted, Counter
+from lifecycle.domain.gauges import Gauges
+from lifecycle.store import gauges, totals
+from lifecycle.store.engine import Database, limit_statements
+
+BATCH = 1_000  # rows counted for good in one transaction
+BUDGET = 1.0  # seconds of counting for good before a reading: what is left is for the next one
+TIMEOUT = 5.0  # seconds that one statement may take, on PostgreSQL
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Counters and gauges, as the database told them at one time."""
+
+    counted: tuple[Counted, ...]
+    gauges: Gauges
+
+    def of(self, counter: Counter) -> list[Counted]:
+        """One counter by all it is counted by, in order."""
+        return sorted(each for each in self.counted if each.name is counter)
+
+    def value(self, counter: Counter, label: str = "", le: str = "") -> float:
+        """How many, of all types."""
+        return sum(each.value for each in self.counted if (each.name, each.label, each.le) == (counter, label, le))
+
+    def active(self, *, type: str | None = None, depth: str | None = None, status: str | None = None) -> int:  # noqa: A002 - the label's name
+        """How many live containers, of those that are asked for."""
+        wanted = {"type": type, "depth": depth, "status": status}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return sum(
+            each.count
+            for each in self.gauges.active
+            if all(getattr(each, name) == value for name, value in given.items())
+        )
+
+
+def read(database: Database) -> Reading:
+    """All of it; raises StoreError. What piled up since the last reading is counted for good first, within a budget."""
+    fold(database, seconds=BUDGET)
+    with database.read() as connection:
+        limit_statements(connection, TIMEOUT)
+        return Reading(tuple(totals.read(connection)), gauges.read(connection))
+
+
+def fold(database: Database, *, seconds: float, batch: int = BATCH) -> int:
+    """Count for good, whole batches at a time: less than one costs a reading nothing; how many rows."""
+    end, count = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        with database.read() as connection:
+            limit_statements(connection, TIMEOUT)
+            if totals.backlog(connection, batch) < batch:
+                break
+        with database.begin(impatient=True, patience=BUDGET) as connection:
+            limit_statements(connection, TIMEOUT)
+            found = totals.fold(connection, batch)
+        count += found
+        if not found:  # others count them
+            break
+    return count

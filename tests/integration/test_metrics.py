@@ -1,0 +1,244 @@
+"""What a scrape is answered: from the database, but never at its mercy."""
+
+import logging
+import socket
+import threading
+import time
+from contextlib import closing, contextmanager
+from urllib.request import urlopen
+
+import pytest
+import sqlalchemy as sa
+from celery import Celery
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from job.servers import free_port
+from lifecycle import Lifecycle
+from lifecycle.domain.counters import BOUNDS
+from lifecycle.domain.ending import stopped
+from lifecycle.runtime import metrics
+from lifecycle.runtime.exporter import Exporter
+from lifecycle.runtime.metrics import PATIENCE, Metrics, register
+from lifecycle.settings import Settings
+from lifecycle.store.engine import Database
+from tests.integration.test_queries import caught
+
+AT_ONCE = Settings(metrics_every=0.001)
+RARELY = Settings(metrics_every=600)
+
+
+def scraped(collector):
+    """Every sample of a scrape: by its name, and the values of its labels in the order of their names."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return {
+        (each.name, *(value for _, value in sorted(each.labels.items()))): each.value
+        for family in families
+        for each in family.samples
+    }
+
+
+def grow(grove):
+    """Five workers of a type, and a tree of two levels that was stopped."""
+    for number in range(5):
+        grove.run(f"w{number}", container_type="HAUL")
+    grove.run("coord")
+    grove.run("child", "coord")
+    grove.mark("coord")
+    for name in ("child", "coord"):
+        grove.end(name, stopped())
+
+
+def test_what_a_scrape_tells(grove):
+    grow(grove)
+    found = scraped(Metrics(grove.database, Settings(metrics_prefix="fleet_")))
+    assert found["fleet_container_metrics_up",] == 1
+    assert found["fleet_container_active_total", "0", "HAUL"] == 5
+    assert found["fleet_container_active_total", "1", "HAUL"] == 0
+    assert found["fleet_container_cascade_stops_total", "2"] == 1
+    assert found["fleet_container_cascade_stops_total", "4+"] == 0
+    assert found["fleet_container_endings_total", "STOPPED", "WORK"] == 2
+    assert found["fleet_container_stop_failures_total", "timeout"] == 0
+    assert found["fleet_container_orphans_detected_total",] == 0
+    assert found["fleet_container_live", "RUNNING"] == 5
+    assert found["fleet_container_nodes_live",] == 1
+    assert all(name.startswith("fleet_") for name, *_ in found)
+
+
+def test_the_buckets_of_a_histogram_add_up(grove):
+    grow(grove)
+    found = scraped(Metrics(grove.database, RARELY))
+    name = "lifecycle_container_cascade_stop_duration_seconds"
+    counts = [found[f"{name}_bucket", "2", bound] for bound in (*BOUNDS, "+Inf")]
+    assert counts == sorted(counts)
+    assert counts[-1] == found[f"{name}_count", "2"] == 1
+    assert 0 <= found[f"{name}_sum", "2"] < 60
+
+
+def test_a_pass_is_told_when_it_has_run(grove):
+    from lifecycle.store import passes
+
+    with grove.database.begin() as connection:
+        passes.begin(connection, "sweep", by="test", at_most_every=1)
+        passes.begin(connection, "prune", by="test", at_most_every=1)
+        passes.done(connection, "sweep", 3)
+    found = scraped(Metrics(grove.database, RARELY))
+    assert found["lifecycle_container_pass_runs_total", "sweep"] == 1
+    assert abs(found["lifecycle_container_pass_last_run_timestamp_seconds", "sweep"] - time.time()) < 60
+    assert ("lifecycle_container_pass_last_run_timestamp_seconds", "prune") not in found, "it has never come to its end"
+
+
+def test_to_register_asks_the_database_nothing(grove):
+    with caught(grove.database) as statements:
+        CollectorRegistry().register(Metrics(grove.database, RARELY))
+    assert statements == []
+
+
+def test_many_scrapes_are_one_reading(grove):
+    collector = Metrics(grove.database, RARELY)
+    before = scraped(collector)
+    with caught(grove.database) as statements:
+        grow(grove)
+        del statements[:]
+        assert scraped(collector) == before
+    assert statements == []
+
+
+def test_the_next_scrape_after_a_while_tells_what_has_happened(grove):
+    collector = Metrics(grove.database, AT_ONCE)
+    assert scraped(collector)["lifecycle_container_cascade_stops_total", "2"] == 0
+    grow(grove)
+    time.sleep(0.002)
+    assert scraped(collector)["lifecycle_container_cascade_stops_total", "2"] == 1
+
+
+def test_without_a_database_a_scrape_tells_only_that_and_it_is_logged_once(grove, caplog):
+    dead = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+    collector = Metrics(dead, AT_ONCE)
+    for _ in range(3):
+        assert scraped(collector) == {("lifecycle_container_metrics_up",): 0}
+        time.sleep(0.002)
+    collector._database = grove.database
+    assert scraped(collector)["lifecycle_container_metrics_up",] == 1
+    said = [record.getMessage() for record in caplog.records if record.name == "lifecycle.metrics"]
+    assert len(said) == 2
+    assert said[0].startswith("metrics not read error=the database postgresql+psycopg2://")
+    assert said[1] == "metrics read again"
+
+
+@pytest.mark.postgres
+def test_a_database_that_hangs_keeps_no_scrape_waiting(postgres_grove, monkeypatch):
+    monkeypatch.setattr("lifecycle.runtime.reading.TIMEOUT", 3 * PATIENCE)
+    collector = Metrics(postgres_grove.database, AT_ONCE)
+    assert scraped(collector)["lifecycle_container_metrics_up",] == 1
+    with postgres_grove.database.begin() as connection:
+        connection.execute(sa.text("LOCK TABLE containers, transitions IN ACCESS EXCLUSIVE MODE"))
+        began = time.monotonic()
+        assert scraped(collector)["lifecycle_container_metrics_up",] == 1, "what was read last"
+        assert time.monotonic() - began < 3 * PATIENCE
+        end = time.monotonic() + 30
+        while scraped(collector)["lifecycle_container_metrics_up",]:
+            assert time.monotonic() < end, "the statement was never given up"
+    time.sleep(0.002)
+    assert scraped(collector)["lifecycle_container_metrics_up",] == 1
+
+
+def test_an_old_reading_is_none(grove, monkeypatch):
+    collector = Metrics(grove.database, RARELY)
+    assert scraped(collector)["lifecycle_container_metrics_up",] == 1
+    collector._read_at -= RARELY.metrics_every + metrics.STALE + 1
+    assert scraped(collector) == {("lifecycle_container_metrics_up",): 0}
+
+
+# In a process
+
+
+@pytest.fixture
+def make_app(sqlite_database):
+    """Apps with settings; what they registered goes again."""
+    made = []
+
+    def make(url=None, **settings):
+        app = Celery("metrics", set_as_current=False)
+        app.conf.lifecycle_database_url = url or sqlite_database.url.render_as_string()
+        app.conf.update({f"lifecycle_{name}": value for name, value in settings.items()})
+        made.append(Lifecycle(app))
+        return made[-1]
+
+    yield make
+    for found in metrics._registered.values():
+        REGISTRY.unregister(found)
+    metrics._registered.clear()
+    for each in made:
+        each.database.dispose()
+
+
+def test_two_apps_on_one_database_are_told_once(make_app, caplog):
+    assert register(make_app()) is register(make_app())
+    assert generate_latest(REGISTRY).count(b"\nlifecycle_container_metrics_up ") == 1
+    assert "one database only" not in caplog.text
+
+
+def test_a_second_database_is_not_mixed_in(make_app, tmp_path, caplog):
+    first = register(make_app())
+    assert register(make_app(url=f"sqlite:///{tmp_path}/other.db")) is first
+    assert "metrics told of one database only" in caplog.text
+
+
+def test_another_prefix_is_told_beside_it(make_app):
+    assert register(make_app()) is not register(make_app(metrics_prefix="fleet_"))
+    told = generate_latest(REGISTRY)
+    assert b"\nlifecycle_container_metrics_up 1.0" in told
+    assert b"\nfleet_container_metrics_up 1.0" in told
+
+
+@contextmanager
+def exporting(lifecycle):
+    exporter = Exporter(lifecycle)
+    exporter.start()
+    try:
+        yield
+    finally:
+        exporter.stop()
+
+
+def test_without_a_port_nothing_is_served(make_app):
+    threads = threading.active_count()
+    with exporting(make_app()):
+        assert threading.active_count() == threads
+    assert metrics._registered == {}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_is_served_and_given_back(make_app, host):
+    port = free_port()
+    shown = f"[{host}]" if ":" in host else host
+    for _ in range(2):
+        with (
+            exporting(make_app(metrics_port=port, metrics_host=host)),
+            urlopen(f"http://{shown}:{port}/metrics") as told,
+        ):
+            assert b"\nlifecycle_container_metrics_up 1.0" in told.read()
+
+
+def test_a_port_in_use_is_one_warning(make_app, caplog):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with exporting(make_app(metrics_port=port)):
+            pass
+    [record] = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert record.getMessage().startswith(f"metrics not served host=127.0.0.1 port={port} error=")
+    assert metrics._registered == {}
+
+
+def test_without_prometheus_client_a_port_is_one_warning(make_app, caplog, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "prometheus_client", None)
+    with exporting(make_app(metrics_port=free_port())):
+        pass
+    [record] = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert record.getMessage() == (
+        "metrics not served: metrics_port is set, but prometheus_client is missing; "
+        "pip install 'celery-lifecycle[metrics]'"
+    )
