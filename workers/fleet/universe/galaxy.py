@@ -17,7 +17,7 @@ BARREN = ("ASTEROID", "GAS_GIANT", "ENGINEERED_ASTEROID")
 EXPORTS, IMPORTS = 3, 5  # goods that each market makes, and needs
 WORTH = {"EXPORT": 0.7, "EXCHANGE": 1.0, "IMPORT": 1.4}
 LUCK = 0.1  # how far prices of one good differ between two markets of one kind
-VOLUMES = (10, 20, 40, 60)
+VOLUMES = (20, 40, 60, 80)  # units that are traded at once
 FUEL_VOLUME = 1_000  # nobody's tank moves the price
 ACTIVITIES = ("WEAK", "GROWING", "STRONG", "RESTRICTED")
 
@@ -89,16 +89,17 @@ def supplied(chance: Random, symbols: list[str]) -> dict[str, list[Listing]]:
         others = [symbol for symbol in symbols if good not in exports[symbol]]
         if others and not any(good in goods for goods in imports.values()):
             imports[chance.choice(others)].add(good)
+    volumes = {good: chance.choice(VOLUMES) for good in made}
     return {
         symbol: [
-            *(listing(chance, GOODS[good], "EXPORT") for good in exports[symbol]),
-            *(listing(chance, GOODS[good], "IMPORT") for good in sorted(imports[symbol])),
+            *(listing(chance, GOODS[good], "EXPORT", volumes[good]) for good in exports[symbol]),
+            *(listing(chance, GOODS[good], "IMPORT", volumes[good]) for good in sorted(imports[symbol])),
             Listing(FUEL, "EXCHANGE", FUEL.price, FUEL_VOLUME),
         ]
         for symbol in symbols
     }
 
 
-def listing(chance: Random, good: Good, kind: str) -> Listing:
+def listing(chance: Random, good: Good, kind: str, volume: int) -> Listing:
     worth = good.price * WORTH[kind] * chance.uniform(1 - LUCK, 1 + LUCK)
-    return Listing(good, kind, worth, chance.choice(VOLUMES), chance.choice(ACTIVITIES))
+    return Listing(good, kind, worth, volume, chance.choice(ACTIVITIES))

@@ -10,7 +10,7 @@ from workers.fleet.universe.clock import Clock
 from workers.fleet.universe.error import Code, Refusal
 from workers.fleet.universe.good import Good
 
-STEP = 0.03  # of the price, for each trade volume that is bought or sold
+STEP = 0.05  # of the price, for each trade volume that is bought or sold
 SPREAD = 0.05  # we pay so much more than a unit is worth, and receive so much less
 SUPPLIES = ("SCARCE", "LIMITED", "MODERATE", "HIGH", "ABUNDANT")
 STOCK = {"EXPORT": 3.5, "EXCHANGE": 2.5, "IMPORT": 0.5}  # the place in SUPPLIES where nobody trades

@@ -22,7 +22,7 @@ class Plan:
     ships: int = 4
     probes: int = 2
     credits: int = 175_000
-    recovery: float = 3_600.0
+    recovery: float = 6 * 3_600.0
 
 
 class Universe:
