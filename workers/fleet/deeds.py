@@ -9,11 +9,10 @@ from typing import Any
 from lifecycle import shield
 from workers.fleet.client import Client
 from workers.fleet.errors import Refused
-from workers.fleet.ledger import ACCEPT, BUY, DELIVER, FULFILL, JETTISON, REFUEL, SELL, Entry, Ledger
+from workers.fleet.ledger import ACCEPT, BUY, DELIVER, FULFILL, JETTISON, REFUEL, SELL, Entry, Ledger, set_aside
 from workers.fleet.route import FUEL_A_UNIT
 from workers.fleet.shapes import Contract, Ship
 
-HEADROOM = 1.1  # of the price that was seen: another ship may raise it before ours buys
 FUEL = "FUEL"
 FUEL_PRICE = 200  # credits, set aside for each unit while a ship refuels
 SPENT = {BUY, REFUEL}
@@ -37,7 +36,7 @@ class Deeds:
 
     def buy(self, ship: Ship, good: str, units: int, price: int) -> Ship:
         """price: what a unit was seen to cost; a little more is set aside."""
-        held = math.ceil(units * price * HEADROOM)
+        held = set_aside(units, price)
         entry = self._entry(BUY, ship, good=good, units=units, aboard=units, held=held, price=price)
         return self._do(entry, ship, lambda: self.api.purchase(ship["symbol"], good, units))
 

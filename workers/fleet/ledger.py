@@ -16,6 +16,7 @@ BUY, SELL, REFUEL, JETTISON = "BUY", "SELL", "REFUEL", "JETTISON"
 ACCEPT, DELIVER, FULFILL = "ACCEPT", "DELIVER", "FULFILL"
 FOUND, MISSING, CORRECTION = "FOUND", "MISSING", "CORRECTION"  # what happened to ships or credits without an entry
 PERCENT = 100
+HEADROOM = 110  # percent of the price that was seen are set aside: another ship may raise it before ours buys
 
 
 class Overspent(FleetError):
@@ -51,6 +52,11 @@ class Entry:
     created_at: datetime | None = None
 
 
+def set_aside(units: int, price: int) -> int:
+    """Credits for so many units, with headroom."""
+    return -(-units * price * HEADROOM // PERCENT)
+
+
 FIELDS = tuple(Entry.__dataclass_fields__)
 COLUMNS = [e[name] for name in FIELDS]
 
@@ -80,11 +86,11 @@ class Ledger:
                     raise Overspent(entry.held, room)
             return self._insert(connection, entry, RESERVED)
 
-    def room(self, lot: str) -> int:
-        """Credits that a purchase of this lot may take now."""
+    def affordable(self, lot: str, price: int) -> int:
+        """Units that a purchase of this lot may take now; another may be faster, and `reserve` has the last word."""
         with self._database.begin() as connection:
             self._lock(connection)
-            return self._room(connection, lot, BUY)
+            return self._room(connection, lot, BUY) * PERCENT // (price * HEADROOM)
 
     def settle(
         self, entry: Entry, amount: int, *, price: int = 0, at: datetime | None = None, guess: bool = False
@@ -137,12 +143,18 @@ class Ledger:
                 found.setdefault(ship, []).append(Cargo(good, purpose, int(aboard)))
         return found
 
-    def of_container(self, container_id: str) -> list[Entry]:
-        """All that one container did, oldest first."""
-        mine = sa.and_(self._mine, e.container_id == container_id, e.status == SETTLED)
+    def of_lot(self, lot: str) -> list[Entry]:
+        """What came of one lot, oldest first."""
+        return self._settled(e.lot == lot)
+
+    def of_purpose(self, purpose: str) -> list[Entry]:
+        """What was done for one purpose, oldest first."""
+        return self._settled(e.purpose == purpose)
+
+    def _settled(self, which: sa.ColumnElement[bool]) -> list[Entry]:
+        query = sa.select(*COLUMNS).where(self._mine, e.status == SETTLED, which).order_by(e.id)
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(*COLUMNS).where(mine).order_by(e.id))
-            return [Entry(**row._mapping) for row in rows]  # noqa: SLF001 - as above
+            return [Entry(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - as above
 
     def last_transaction(self, ship: str) -> datetime | None:
         """When the API executed the last order of a ship that is settled."""

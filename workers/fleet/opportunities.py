@@ -10,7 +10,6 @@ from workers.fleet.prices import Price
 from workers.fleet.route import distance
 
 HOLD = 40  # units of cargo that are assumed
-MOST = 20  # opportunities worth looking at
 PERCENT = 100.0
 SUPPLY = {"ABUNDANT": 20, "HIGH": 15, "MODERATE": 10, "LIMITED": 5}
 ACTIVITY = {"STRONG": 20, "GROWING": 15, "WEAK": 5}
@@ -67,7 +66,7 @@ def rank(prices: Sequence[Price], places: Places, min_margin: float) -> list[Opp
         for sell in prices
         if buy.good == sell.good and sell.sell > buy.buy and margin(buy.buy, sell.sell) >= min_margin
     ]
-    return sorted(found, key=lambda each: (-each.score, each.lane))[:MOST]
+    return sorted(found, key=lambda each: (-each.score, each.lane))
 
 
 def assign(
