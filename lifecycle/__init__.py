@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lifecycle.errors import PlayerMismatch as PlayerMismatch
     from lifecycle.errors import ResourceHeld as ResourceHeld
     from lifecycle.errors import ResourceQuarantined as ResourceQuarantined
+    from lifecycle.errors import StoreUnreachable as StoreUnreachable
     from lifecycle.runtime.app import Lifecycle as Lifecycle
     from lifecycle.runtime.app import children as children
     from lifecycle.runtime.app import find as find
@@ -54,6 +55,7 @@ _HOMES = {
         "PlayerMismatch",
         "ResourceHeld",
         "ResourceQuarantined",
+        "StoreUnreachable",
     ),
     "lifecycle.runtime.app": ("Lifecycle", "children", "find", "get", "stop", "tree"),
     "lifecycle.runtime.body": ("checkpoint", "current_container", "shield", "sleep"),

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery.app.task import Task
@@ -21,6 +22,7 @@ from lifecycle.errors import (
 from lifecycle.runtime import execution as executions
 from lifecycle.runtime import signals
 from lifecycle.runtime.execution import Execution
+from lifecycle.runtime.holds import held
 from lifecycle.runtime.message import as_call, header_in, parent_in, with_header
 from lifecycle.runtime.refusal import refuse
 from lifecycle.runtime.seat import Seat
@@ -142,6 +144,7 @@ def _record_arrival(task: "ContainerTask", parent: Parent | None) -> None:
     """A message from elsewhere (by name, another language) gets its row now; a second delivery finds it there."""
     request, lifecycle = task.request, task.lifecycle
     options = _options_of(request)
+    quarantine = lifecycle.settings.quarantine
     birth = Birth(
         id=request.id,
         container_type=task.type_name,
@@ -155,7 +158,8 @@ def _record_arrival(task: "ContainerTask", parent: Parent | None) -> None:
         grace=lifecycle.settings.grace if task.grace is None else task.grace,
     )
     try:
-        patiently(lifecycle, lambda: spawn(lifecycle.database, birth))
+        birth = replace(birth, resources=_held(task))
+        patiently(lifecycle, lambda: spawn(lifecycle.database, birth, quarantine=quarantine))
     except ContainerExists:
         return
     except StoreUnreachable as error:
@@ -164,6 +168,14 @@ def _record_arrival(task: "ContainerTask", parent: Parent | None) -> None:
         log.warning("message not run container=%s why=%s", request.id, error)
         refuse(task.app, request.id, options, str(error))
         raise Ignore(str(error)) from None
+
+
+def _held(task: "ContainerTask") -> tuple[str, ...]:
+    """What its type holds; arguments that the body does not take fail it as it is called."""
+    try:
+        return held(task, task.request.args or (), task.request.kwargs or {})
+    except TypeError:
+        return ()
 
 
 def _options_of(request: Any) -> dict[str, Any]:

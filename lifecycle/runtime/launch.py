@@ -16,6 +16,7 @@ from lifecycle.errors import ContainerExists, UnknownType
 from lifecycle.runtime.body import shield
 from lifecycle.runtime.descent import container_before, running_parent
 from lifecycle.runtime.execution import current_execution
+from lifecycle.runtime.holds import holding
 from lifecycle.runtime.message import OF_THE_ROW, as_call, header, read_call, with_header
 from lifecycle.runtime.wish import Call, Wish, check_calls, check_wish
 from lifecycle.store import assignments
@@ -41,6 +42,7 @@ def launch(task: "ContainerTask", calls: Sequence[Call], wish: Wish, options: di
     """
     options = {**_options_of(task), **options}
     check_wish(wish)
+    calls = [holding(task, call) for call in calls]
     check_calls(task, calls, options)
     options = _in_line(task, options)
     births = _births(task, calls, wish, options)

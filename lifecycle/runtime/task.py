@@ -1,7 +1,7 @@
 """The task class whose runs are containers."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import uuid
@@ -16,6 +16,7 @@ from lifecycle.errors import ContainerExists, ImpossibleSettings, InvalidArgumen
 from lifecycle.runtime.descent import running_parent
 from lifecycle.runtime.django import OnCommit, drop_open_transactions
 from lifecycle.runtime.execution import Execution, current_execution
+from lifecycle.runtime.holds import check_holds
 from lifecycle.runtime.installed import lifecycle_of
 from lifecycle.runtime.launch import launch, republish
 from lifecycle.runtime.refusal import refuse
@@ -35,7 +36,8 @@ class ContainerTask(OnCommit, Task):
     container_type: by default the function's name in upper case. iterations: -1 runs until stopped.
     interval: seconds between iterations, in which no slot is held. grace: seconds from a stop to the kill.
     max_restarts: how often a run that was lost is started again. restart_on: errors of the body that count as such;
-    every other one fails the container at once.
+    every other one fails the container at once. holds: resources of each container of this type, whoever starts it,
+    with the body's arguments in braces, as `["ship:{ship}"]`.
     """
 
     abstract = True
@@ -47,6 +49,7 @@ class ContainerTask(OnCommit, Task):
     grace: float | None = None
     max_restarts: int | None = None
     restart_on: tuple[type[Exception], ...] = ()
+    holds: Sequence[str] = ()
 
     @property
     def lifecycle(self) -> "Lifecycle":
@@ -70,6 +73,7 @@ class ContainerTask(OnCommit, Task):
             raise ImpossibleSettings(f"{self.name}: max_restarts must be a whole number from 0: {self.max_restarts!r}")
         if not _are_errors(self.restart_on):
             raise ImpossibleSettings(f"{self.name}: restart_on is a list of Exception classes, not {self.restart_on!r}")
+        check_holds(self)
 
     def spawn(
         self,

@@ -1,0 +1,149 @@
+"""A fleet in a universe of its own: its server, nodes that run `workers`, and the books, which every test holds to the API."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import httpx
+import sqlalchemy as sa
+
+from tests.acceptance.world import HERE, World, die_with_tests, eventually
+from workers.fleet.account import found_or_made
+from workers.fleet.client import Client, register
+from workers.fleet.inquiry import Inquiry
+from workers.fleet.ledger import CORRECTION, FOUND, MISSING, Ledger
+from workers.fleet.migrate import migrate
+from workers.fleet.settings import Settings
+from workers.fleet.tables import NOBODY, entries
+from workers.fleet.tables import metadata as fleet_tables
+
+AGENT = "TORWINDO"
+FAST = {"seed": 7, "compression": 400, "rate": 10_000, "burst": 10_000}
+HASTE = {"FLEET_RATE": 1000, "FLEET_BURST": 1000, "FLEET_EVERY": 1, "FLEET_READ_TIMEOUT": 2, "FLEET_PATIENCE": 0.5}
+
+
+class Armada(World):
+    """A world whose nodes run `workers`, with an agent registered in a universe of its own."""
+
+    def __init__(self, folder, universe=None, player=None, **world):
+        super().__init__(folder, **world)
+        self.player = player
+        self.universe = Space({**FAST, **(universe or {})})
+        said = register(self.universe.url, AGENT)
+        self.env |= {"FLEET_URL": self.universe.url, "FLEET_TOKEN": said["token"]}
+        self.env |= {name: str(value) for name, value in HASTE.items()}
+        migrate(self.lifecycle.database)
+        self.api = Client(Settings.from_environment(self.env))
+        self.system = said["agent"]["headquarters"].rsplit("-", 1)[0]
+
+    @property
+    def account(self):
+        player = NOBODY if self.player is None else self.player
+        return found_or_made(self.lifecycle.database, self.api.agent(), self.api.status()["resetDate"], player)
+
+    @property
+    def ledger(self):
+        return Ledger(self.lifecycle.database, self.account)
+
+    def celery(self, *words):
+        return [sys.executable, "-m", "celery", "-A", "workers", *map(str, words)]
+
+    def begin(self, kind, *words):
+        """`container start`: the id."""
+        player = [] if self.player is None else ["--player-id", self.player]
+        started = self.command("start", kind, *words, *player)
+        assert started.returncode == 0, started.stderr
+        return started.stdout.strip()
+
+    def run(self, script):
+        """Python in the environment of the nodes."""
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=HERE, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def ships(self, role="HAULER"):
+        return [ship["symbol"] for ship in self.api.ships() if ship["registration"]["role"] == role]
+
+    def rows(self, table, *where):
+        """Of one of the fleet's tables, oldest first."""
+        chosen = fleet_tables.tables[table]
+        with self.lifecycle.database.read() as connection:
+            return list(connection.execute(sa.select(chosen).where(*where).order_by(*chosen.primary_key)))
+
+    def deeds(self, *kinds):
+        return self.rows("fleet_entries", entries.c.kind.in_(kinds), entries.c.status == "SETTLED")
+
+    def of_type(self, kind, **filters):
+        return self.lifecycle.find(type=kind, limit=None, **filters)
+
+    def live(self, kind):
+        return [each for each in self.of_type(kind) if not each.is_ended]
+
+    def stop_all(self):
+        for each in self.lifecycle.find(status="PENDING,RUNNING,INTERRUPTED,STOPPING", limit=None):
+            if each.is_root:
+                self.lifecycle.stop(each.id, force=True, wait=False)
+        eventually("everything ended", lambda: not [each for each in self.lifecycle.find(limit=None) if not each.is_ended])
+
+    def settle(self):
+        """As the next coordinator would: what killed processes left open."""
+        inquiry = Inquiry(self.api, self.ledger)
+        for entry in self.ledger.left():
+            eventually(f"{entry} closed", lambda entry=entry: inquiry.close(entry) or entry not in self.ledger.left())
+
+    def violations(self):
+        """What must never be, in words; the fleet is at rest."""
+        ledger, agent = self.ledger, self.api.agent()
+        (row,) = self.rows("fleet_agents")
+        settled = self.rows("fleet_entries", entries.c.status == "SETTLED")
+        found = []
+        if row.credits != row.opening + sum(entry.amount for entry in settled):
+            found.append("the account is not the sum of its entries")
+        if row.credits != agent["credits"]:
+            found.append(f"the books have {row.credits} credits, the agent {agent['credits']}")
+        odd = Counter(entry.kind for entry in settled if entry.kind in {FOUND, MISSING, CORRECTION})
+        found += [f"{number} entries {kind}" for kind, number in odd.items()]
+        found += [f"not answered: {entry}" for entry in ledger.left()]
+        held = {each.container_id for each in self.lifecycle.assignments()}
+        found += [f"{each} is ended and holds" for each in held if self.lifecycle.get(each).is_ended]
+        return found + self._cargo(ledger)
+
+    def _cargo(self, ledger):
+        books = ledger.cargo()
+        wrong = []
+        for ship in self.api.ships():
+            aboard = Counter({item["symbol"]: item["units"] for item in ship["cargo"]["inventory"]})
+            known = Counter()
+            for cargo in books.get(ship["symbol"], ()):
+                known[cargo.good] += cargo.units
+            if aboard != known:
+                wrong.append(f"{ship['symbol']} carries {dict(aboard)}, by the books {dict(known)}")
+        return wrong
+
+    def close(self):
+        super().close()
+        self.api.close()
+        self.universe.close()
+
+
+class Space:
+    """`python -m workers.fleet.universe`, and what tests ask of it besides."""
+
+    def __init__(self, options):
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        command = [sys.executable, "-m", "workers.fleet.universe", *words]
+        self._process = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_tests)
+        self.url = self._process.stdout.readline().strip()
+        assert self.url.startswith("http://127.0.0.1:"), "the universe did not start"
+
+    def fault(self, **what):
+        httpx.post(f"{self.url.removesuffix('/v2')}/universe/faults", json=what).raise_for_status()
+
+    def calls(self):
+        return httpx.get(f"{self.url.removesuffix('/v2')}/universe/calls").json()["data"]
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait(10)
+        self._process.stdout.close()

@@ -1,0 +1,114 @@
+"""Contracts, one at a time: a coordinator that chooses a ship, and a workflow that fulfils the contract with it."""
+
+import logging
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from lifecycle import ContainerTask, ResourceHeld, ResourceQuarantined
+from workers import app
+from workers.fleet.charts import nearest_first
+from workers.fleet.errand import Errand
+from workers.fleet.free import free
+from workers.fleet.hulls import Hull
+from workers.fleet.ledger import Cargo
+from workers.fleet.office import COORDINATOR, WORKER, Office, open_office, patiently
+from workers.fleet.pace import EVERY, FRESH
+from workers.fleet.prices import cheapest
+from workers.fleet.route import system_of
+from workers.fleet.tidy import tidy
+from workers.fleet.vessel import Vessel
+from workers.fleet.workflows import ContractTaken, Workflow, Workflows, purpose
+
+log = logging.getLogger(__name__)
+
+
+@app.task(
+    base=ContainerTask, container_type="CONTRACT_FLEET_COORDINATOR", holds=["contracts"], interval=EVERY, **COORDINATOR
+)
+def look() -> Any:
+    """Have one contract worked on; a workflow that was lost is begun again with a ship that has its cargo."""
+    return patiently(lambda: _look(open_office()))
+
+
+@app.task(base=ContainerTask, container_type="CONTRACT_WORKFLOW", holds=["ship:{ship}"], **WORKER)
+def work(ship: str) -> Any:
+    """Find or negotiate a contract, buy what it asks for, deliver it, be paid."""
+    return patiently(lambda: _work(open_office(), ship))
+
+
+def _look(office: Office) -> None:
+    tidy(office)
+    flows = Workflows(office.lifecycle.database, office.account)
+    flow = flows.open()
+    if flow is not None and not office.has_ended(flow.container_id):
+        return
+    if hull := _best(office, flow):
+        _begin(office, flows, flow, hull)
+
+
+def _begin(office: Office, flows: Workflows, flow: Workflow | None, hull: Hull) -> None:
+    """The contract's row and its container are one transaction: neither is there without the other."""
+    try:
+        with office.lifecycle.database.begin() as connection:
+            child = work.spawn([hull.symbol], connection=connection)
+            flows.take(connection, flow, child.id)
+    except (ResourceHeld, ResourceQuarantined, ContractTaken) as refusal:
+        log.info("%s", refusal)
+    except IntegrityError:
+        log.info("another container has begun a contract")
+
+
+def _best(office: Office, flow: Workflow | None) -> Hull | None:
+    """The ship that carries the contract's cargo, else one without any, the closest to where it is sold."""
+    hulls = [hull for hull in office.hulls.all(EVERY / 2) if hull.capacity > 0]
+    held, cargo = office.hulls.holders(), office.ledger.cargo()
+    if flow is not None and flow.contract is not None:
+        loaded = [hull for hull in hulls if _carries(cargo.get(hull.symbol, []), flow.contract)]
+        if loaded:
+            return next((hull for hull in loaded if hull.symbol not in held), None)
+    empty = [hull for hull in free(office, hulls) if not cargo.get(hull.symbol)]
+    start = _where_sold(office, flow)
+    if start is None or not empty:
+        return next(iter(empty), None)
+    order = nearest_first(office.charts.places(system_of(start)), start, sorted({hull.waypoint for hull in empty}))
+    return next(hull for hull in empty if hull.waypoint == order[0])
+
+
+def _carries(cargo: list[Cargo], contract: str) -> bool:
+    return any(each.purpose == purpose(contract) for each in cargo)
+
+
+def _where_sold(office: Office, flow: Workflow | None) -> str | None:
+    """The cheapest market of what the contract asks for, if it is known."""
+    if flow is None or flow.contract is None:
+        return None
+    contract = office.api.contract(flow.contract)
+    goods = [each["tradeSymbol"] for each in contract["terms"]["deliver"]]
+    best = cheapest(office.prices.fresh(system_of(office.account.headquarters), FRESH), goods[0]) if goods else None
+    return None if best is None else best.waypoint
+
+
+def _work(office: Office, symbol: str) -> Any:
+    """Started by hand it takes the account's contract, if no other container does."""
+    flow = _own(office)
+    deeds = office.deeds(purpose(flow.contract) if flow.contract else "")
+    vessel = Vessel.read(office, deeds, symbol)
+    return vessel.not_ready() or Errand(office, vessel, flow).go_on()
+
+
+def _own(office: Office) -> Workflow:
+    flows = Workflows(office.lifecycle.database, office.account)
+    if (found := flows.of(office.here.id)) is not None:
+        return found
+    flow = flows.open()
+    if flow is not None and not office.has_ended(flow.container_id):
+        raise ContractTaken(f"container {flow.container_id} works on the contract")
+    try:
+        with office.lifecycle.database.begin() as connection:
+            flows.take(connection, flow, office.here.id)
+    except IntegrityError:
+        raise ContractTaken("another container has begun a contract") from None
+    taken = flows.of(office.here.id)
+    assert taken is not None
+    return taken

@@ -1,0 +1,136 @@
+"""One contract, a step each time its ship has arrived; the API and what is aboard say which step is next."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from lifecycle import finish, later
+from workers.fleet.deeds import Deeds
+from workers.fleet.errors import FleetError, Refused
+from workers.fleet.ledger import Overspent
+from workers.fleet.office import Office
+from workers.fleet.pace import EVERY, FRESH
+from workers.fleet.prices import cheapest, of_good
+from workers.fleet.route import system_of
+from workers.fleet.shapes import Contract, Delivery
+from workers.fleet.tables import now
+from workers.fleet.vessel import Vessel
+from workers.fleet.workflows import EXPIRED, FULFILLED, Workflow, Workflows, purpose
+
+log = logging.getLogger(__name__)
+HAS_ONE = 4511  # the API's code: there is a contract already
+
+
+class NoRoom(FleetError):
+    """The ship is full of what is not the contract's."""
+
+
+class Errand:
+    """The contract of a workflow, and the ship that its container holds."""
+
+    def __init__(self, office: Office, vessel: Vessel, flow: Workflow) -> None:
+        self.office, self.vessel, self.flow = office, vessel, flow
+        self.flows = Workflows(office.lifecycle.database, office.account)
+
+    def go_on(self) -> Any:
+        """What the body is to return: a `later`, or what the contract came to."""
+        contract = self._contract()
+        if contract["fulfilled"]:
+            return self._over(contract, FULFILLED)
+        if _is_late(contract):
+            self._over(contract, EXPIRED)
+            return finish("the time of the contract is over")
+        if not contract["accepted"]:
+            self._deeds(contract).accept(self.vessel.ship, contract)
+        for delivery in contract["terms"]["deliver"]:
+            if delivery["unitsFulfilled"] < delivery["unitsRequired"]:
+                return self._bring(contract, delivery)
+        self._deeds(contract).fulfill(self.vessel.ship, contract)
+        return self._over(contract, FULFILLED)
+
+    def _contract(self) -> Contract:
+        """The workflow's own; else the one that the API has; else a new one. A lost answer is found here."""
+        if self.flow.contract is not None:
+            return self.office.api.contract(self.flow.contract)
+        contract = self._running() or self._negotiated()
+        self.flows.name(self.flow, contract["id"])
+        return contract
+
+    def _running(self) -> Contract | None:
+        contracts = self.office.api.contracts()
+        return next((each for each in contracts if not each["fulfilled"] and not _is_late(each)), None)
+
+    def _negotiated(self) -> Contract:
+        self.vessel.dock()
+        try:
+            return self.office.api.negotiate(self.vessel.symbol)["contract"]
+        except Refused as refusal:
+            running = self._running() if refusal.code == HAS_ONE else None
+            if running is None:
+                raise
+            return running
+
+    def _bring(self, contract: Contract, delivery: Delivery) -> Any:
+        """Buy as much as is missing and fits, then deliver; over again until nothing is missing."""
+        good, missing = delivery["tradeSymbol"], delivery["unitsRequired"] - delivery["unitsFulfilled"]
+        ready = self._aboard(contract, good)
+        if ready >= missing or (ready and not self.vessel.room):
+            return self._deliver(contract, delivery)
+        if not self.vessel.room:
+            raise NoRoom(f"{self.vessel.symbol} has no room for {good}")
+        best = cheapest(self.office.prices.fresh(system_of(self.vessel.waypoint), FRESH), good)
+        if best is None:
+            log.info("nobody has seen %s lately", good)
+            return self._deliver(contract, delivery) if ready else later(EVERY)
+        if flight := self.vessel.head(best.waypoint):
+            return flight
+        self._buy(contract, good, missing)
+        if not self._aboard(contract, good):
+            log.info("nothing may be spent on %s now", good)
+            return later(EVERY)
+        return self._deliver(contract, delivery)
+
+    def _buy(self, contract: Contract, good: str, missing: int) -> None:
+        """As much as is missing, fits, is sold and may be spent; a trip's purchases are one lot."""
+        self.vessel.dock()
+        deeds = self._deeds(contract)
+        while wanted := min(missing - self._aboard(contract, good), self.vessel.room):
+            here = of_good(self.vessel.scan(), good)
+            units = 0 if here is None else min(wanted, here.volume, self.office.ledger.affordable(deeds.lot, here.buy))
+            if here is None or units < 1:
+                return
+            try:
+                self.vessel.ship = deeds.buy(self.vessel.ship, good, units, here.buy)
+            except Overspent:  # another was faster
+                return
+
+    def _deliver(self, contract: Contract, delivery: Delivery) -> Any:
+        good, missing = delivery["tradeSymbol"], delivery["unitsRequired"] - delivery["unitsFulfilled"]
+        if flight := self.vessel.head(delivery["destinationSymbol"]):
+            return flight
+        self.vessel.dock()
+        units = min(self._aboard(contract, good), missing)
+        self.vessel.ship = self._deeds(contract).deliver(self.vessel.ship, contract, good, units)
+        log.info("%s has delivered %d of %d %s", self.vessel.symbol, units, missing, good)
+        return later(0)
+
+    def _aboard(self, contract: Contract, good: str) -> int:
+        """Units that came aboard for this contract: what an earlier trip of another has left is not ours."""
+        cargo = self.office.ledger.cargo([self.vessel.symbol]).get(self.vessel.symbol, [])
+        return sum(each.units for each in cargo if (each.good, each.purpose) == (good, purpose(contract["id"])))
+
+    def _over(self, contract: Contract, status: str) -> dict[str, Any]:
+        self.flows.close(self.flow, status)
+        own = self.office.ledger.of_purpose(purpose(contract["id"]))
+        return {"contract": contract["id"], "status": status, "profit": sum(entry.amount for entry in own)}
+
+    def _deeds(self, contract: Contract) -> Deeds:
+        """What is delivered so far counts the trips: each may take its share of the credits."""
+        trip = sum(delivery["unitsFulfilled"] for delivery in contract["terms"]["deliver"])
+        return self.office.deeds(purpose(contract["id"]), f"{contract['id']}:{trip}")
+
+
+def _is_late(contract: Contract) -> bool:
+    """Its time is over: to be accepted, or to be fulfilled."""
+    until = contract["terms"]["deadline"] if contract["accepted"] else contract["deadlineToAccept"]
+    return datetime.fromisoformat(until) <= now()

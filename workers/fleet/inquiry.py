@@ -1,0 +1,99 @@
+"""What became of orders that were not answered: the ship, its market and its contract know; nothing is done twice."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from workers.fleet.client import Client
+from workers.fleet.deeds import FUEL, aboard, book
+from workers.fleet.ledger import (
+    ACCEPT,
+    BUY,
+    DELIVER,
+    FOUND,
+    FULFILL,
+    JETTISON,
+    MISSING,
+    REFUEL,
+    SELL,
+    Entry,
+    Ledger,
+)
+from workers.fleet.pace import ANSWER
+from workers.fleet.shapes import Ship, Transaction
+from workers.fleet.tables import now
+
+ANYBODY = "arbitrage"  # whose cargo is that which no entry knows
+TRADES = {BUY: "PURCHASE", REFUEL: "PURCHASE", SELL: "SELL"}
+GRACE = timedelta(seconds=1)
+
+
+class Inquiry:
+    """Asks the API about one account's entries."""
+
+    def __init__(self, api: Client, ledger: Ledger) -> None:
+        self._api, self._ledger = api, ledger
+
+    def is_clear(self, ship: Ship) -> bool:
+        """Close the entries that a lost answer or a killed process has left of a ship that we hold.
+
+        False while an order may still be on its way: then nothing else may be done with the ship.
+        """
+        return all(self._close(entry, ship) for entry in self._ledger.left(ship["symbol"]))
+
+    def close(self, entry: Entry) -> None:
+        """As `is_clear`, of a ship that nobody holds."""
+        self._close(entry, self._api.ship(entry.ship))
+
+    def count(self, ship: Ship, container_id: str) -> None:
+        """Have the books hold what is aboard: a hand may have traded without them."""
+        known = {}
+        for cargo in self._ledger.cargo([ship["symbol"]]).get(ship["symbol"], ()):
+            known[cargo.good] = (cargo.purpose, known.get(cargo.good, ("", 0))[1] + cargo.units)
+        for good in sorted({*known, *(item["symbol"] for item in ship["cargo"]["inventory"])}):
+            purpose, units = known.get(good, (ANYBODY, 0))
+            if off := aboard(ship, good) - units:
+                kind = FOUND if off > 0 else MISSING
+                found = {"kind": kind, "ship": ship["symbol"], "good": good, "units": abs(off), "aboard": off}
+                self._ledger.write(Entry(container_id=container_id, purpose=purpose, lot="", **found), "counted")
+
+    def _close(self, entry: Entry, ship: Ship) -> bool:
+        if self._was_executed(entry, ship):
+            transaction = self._transaction(entry) if entry.kind in TRADES else None
+            guess = transaction is None and entry.kind in TRADES
+            book(self._ledger, entry, _guessed(entry) if guess else transaction, guess=guess)
+            return True
+        if entry.created_at is not None and now() < entry.created_at + timedelta(seconds=ANSWER) + GRACE:
+            return False
+        self._ledger.void(entry, "not executed")
+        return True
+
+    def _was_executed(self, entry: Entry, ship: Ship) -> bool:
+        """Only its holder moves a ship's cargo, one order after the other."""
+        if entry.kind in {BUY, SELL, DELIVER, JETTISON}:
+            return aboard(ship, str(entry.good)) != entry.before
+        if entry.kind == REFUEL:
+            return ship["fuel"]["current"] > entry.before
+        contract = self._api.contract(str(entry.contract))
+        return bool({ACCEPT: contract["accepted"], FULFILL: contract["fulfilled"]}[entry.kind])
+
+    def _transaction(self, entry: Entry) -> Transaction | None:
+        """What the market remembers of it: the newest of this ship that no entry knows."""
+        known = self._ledger.last_transaction(entry.ship)
+        found = self._api.market(str(entry.waypoint)).get("transactions", ())
+        ours = [each for each in found if _is(each, entry) and (known is None or _at(each) > known)]
+        return max(ours, key=_at, default=None)
+
+
+def _is(transaction: Transaction, entry: Entry) -> bool:
+    said = (transaction["shipSymbol"], transaction["tradeSymbol"], transaction["type"])
+    return said == (entry.ship, entry.good or FUEL, TRADES[entry.kind])
+
+
+def _at(transaction: Transaction) -> datetime:
+    return datetime.fromisoformat(transaction["timestamp"])
+
+
+def _guessed(entry: Entry) -> dict[str, Any]:
+    """At the price that was seen; the next correction of the books finds the difference."""
+    total = entry.price * entry.units
+    return {"totalPrice": total, "pricePerUnit": entry.price, "timestamp": now().isoformat()}

@@ -1,0 +1,26 @@
+"""How often the fleet looks, and how long it waits; from its environment."""
+
+import os
+
+from workers.fleet.errors import NotConfigured
+
+
+def _seconds(variable: str, default: float) -> float:
+    value = os.environ.get(variable) or default
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise NotConfigured(f"{variable} is no number: {value!r}") from None
+    if not seconds > 0:
+        raise NotConfigured(f"{variable} must be above 0.")
+    return seconds
+
+
+EVERY = max(1.0, _seconds("FLEET_EVERY", 30.0))
+"""Between two looks of a coordinator, and between two tours of a scout."""
+FRESH = _seconds("FLEET_FRESH", 900.0)
+"""For so long a price is good enough to trade on."""
+PATIENCE = _seconds("FLEET_PATIENCE", 5.0)
+"""Until the next try, where the API or the database does not answer."""
+ANSWER = _seconds("FLEET_READ_TIMEOUT", 10.0)
+"""An order that was not answered for so long is not executed any more."""

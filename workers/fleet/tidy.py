@@ -1,0 +1,35 @@
+"""What ended containers have left in the books: orders nobody asks after, runs nobody closed, credits that differ."""
+
+from workers.fleet.office import Office
+from workers.fleet.triplog import TripLog
+
+
+def tidy(office: Office) -> None:
+    """For a coordinator, at each look; safe twice at once."""
+    close_orders(office)
+    close_runs(office)
+    correct_credits(office)
+
+
+def close_orders(office: Office) -> None:
+    """Of ships that nobody holds; a holder asks after those of its own ship."""
+    left = office.ledger.left()
+    held = office.hulls.holders() if left else {}
+    for entry in left:
+        if entry.ship not in held and office.has_ended(entry.container_id):
+            office.inquiry.close(entry)
+
+
+def close_runs(office: Office) -> None:
+    """A worker that was stopped in a flight had no slot to say so itself."""
+    runs = TripLog(office.lifecycle.database, office.account)
+    for container_id in runs.under_way():
+        if office.has_ended(container_id):
+            runs.close(container_id, office.ledger.of_lot(container_id), "ended before its trip was over")
+
+
+def correct_credits(office: Office) -> None:
+    """Somebody trades without these books, or an answer was lost whose price nobody remembers."""
+    _, deeds = office.ledger.credits()
+    if not office.ledger.left():
+        office.ledger.correct(office.api.agent()["credits"], deeds, office.here.id)

@@ -1,0 +1,74 @@
+"""Which probe looks after which markets: split once, and again only when probes or markets are others."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from workers.fleet.account import Account
+from workers.fleet.charts import Places
+from workers.fleet.route import distance
+from workers.fleet.tables import tours
+from workers.fleet.upsert import upsert
+
+t = tours.c
+Tours = dict[str, list[str]]
+
+
+class TourBook:
+    """The tours of one account's probes, as its scouts read them."""
+
+    def __init__(self, database: Any, account: Account) -> None:
+        self._database, self._account = database, account
+
+    def all(self) -> Tours:
+        query = sa.select(t.ship, t.markets).where(t.agent_id == self._account.id).order_by(t.ship)
+        with self._database.read() as connection:
+            return {row.ship: list(row.markets) for row in connection.execute(query)}
+
+    def of(self, ship: str) -> list[str]:
+        """Empty where it has none."""
+        return self.all().get(ship, [])
+
+    def replace(self, found: Tours) -> None:
+        rows = [{"agent_id": self._account.id, "ship": ship, "markets": markets} for ship, markets in found.items()]
+        with self._database.begin() as connection:
+            connection.execute(tours.delete().where(t.agent_id == self._account.id, t.ship.not_in(list(found))))
+            upsert(connection, tours, rows)
+
+
+def fits(known: Tours, probes: Sequence[str], markets: Sequence[str]) -> bool:
+    """True if these tours are of these probes and cover these markets."""
+    return set(known) == set(probes) and {market for tour in known.values() for market in tour} == set(markets)
+
+
+def split(markets: Sequence[str], probes: Mapping[str, str], places: Places) -> Tours:
+    """Each market to one probe: by turns, the probe with the shortest tour takes the market nearest to its last.
+
+    probes: where each is. With more probes than markets, the rest look after markets that others have too.
+    """
+    left, found = sorted(markets), {probe: [] for probe in sorted(probes)}
+    lengths, ends = dict.fromkeys(found, 0.0), dict(probes)
+    while left and found:
+        probe = min(found, key=lambda each: (lengths[each], len(found[each]), each))
+        market = min(left, key=lambda each: (_way(places, ends[probe], each), each))
+        lengths[probe] += _way(places, ends[probe], market)
+        found[probe].append(market)
+        ends[probe] = market
+        left.remove(market)
+    for number, idle in enumerate(probe for probe in found if not found[probe] and markets):
+        found[idle] = [sorted(markets)[number % len(markets)]]
+    return found
+
+
+def rotated(tour: Sequence[str], here: str, places: Places) -> list[str]:
+    """The tour from where the ship is, or from the market nearest to it: so it goes on where it was cut off."""
+    if not tour:
+        return []
+    first = min(range(len(tour)), key=lambda at: (_way(places, here, tour[at]), at))
+    return [*tour[first:], *tour[:first]]
+
+
+def _way(places: Places, start: str, goal: str) -> float:
+    """A probe elsewhere is equally far from all."""
+    return distance(places[start], places[goal]) if start in places else 0.0

@@ -1,0 +1,105 @@
+"""A ship's next step: a flight is a `later`, and holds no slot."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from lifecycle import later
+from workers.fleet.charts import Places
+from workers.fleet.deeds import Deeds, aboard, after
+from workers.fleet.errors import Refused
+from workers.fleet.hulls import IN_TRANSIT
+from workers.fleet.ledger import Overspent
+from workers.fleet.office import Office
+from workers.fleet.prices import Price
+from workers.fleet.route import distance, fuel, system_of
+from workers.fleet.shapes import Ship
+
+log = logging.getLogger(__name__)
+UNCLEAR = 1.0  # seconds until an order that was not answered is looked after again
+
+
+class Vessel:
+    """The ship that the container holds, as the API told it at the start of this run."""
+
+    def __init__(self, office: Office, deeds: Deeds, ship: Ship) -> None:
+        self.office, self.deeds, self.ship = office, deeds, ship
+
+    @classmethod
+    def read(cls, office: Office, deeds: Deeds, symbol: str) -> "Vessel":
+        return cls(office, deeds, office.api.ship(symbol))
+
+    @property
+    def symbol(self) -> str:
+        return self.ship["symbol"]
+
+    @property
+    def waypoint(self) -> str:
+        return self.ship["nav"]["waypointSymbol"]
+
+    @property
+    def places(self) -> Places:
+        return self.office.charts.places(system_of(self.waypoint))
+
+    @property
+    def room(self) -> int:
+        """Units that fit into its hold."""
+        return self.ship["cargo"]["capacity"] - self.ship["cargo"]["units"]
+
+    @property
+    def arrival(self) -> datetime | None:
+        """When its flight ends; None for a ship that is somewhere."""
+        nav = self.ship["nav"]
+        return datetime.fromisoformat(nav["route"]["arrival"]) if nav["status"] == IN_TRANSIT else None
+
+    def units(self, good: str) -> int:
+        return aboard(self.ship, good)
+
+    def not_ready(self) -> Any:
+        """What the body is to return if nothing can be done with the ship now: it flies, or an order is on its way."""
+        if self.arrival is not None:
+            return later(self.arrival)
+        if not self.office.inquiry.is_clear(self.ship):
+            return later(UNCLEAR)
+        self.office.inquiry.count(self.ship, self.office.here.id)
+        return None
+
+    def head(self, goal: str, **state: Any) -> Any:
+        """None at the goal; else it flies there, and this is what the body is to return."""
+        if self.waypoint == goal:
+            return None
+        need = fuel(distance(self.places[self.waypoint], self.places[goal])) if self.ship["fuel"]["capacity"] else 0
+        if self.ship["fuel"]["current"] < need:
+            self._refuel()
+        mode = "CRUISE" if self.ship["fuel"]["current"] >= need else "DRIFT"
+        if self.ship["nav"]["flightMode"] != mode:
+            self.office.api.flight_mode(self.symbol, mode)
+        self._orbit()
+        self._told(self.office.api.navigate(self.symbol, goal))
+        log.info("%s flies to %s", self.symbol, goal)
+        return later(self.arrival or 0.0, **state)
+
+    def dock(self) -> None:
+        if self.ship["nav"]["status"] != "DOCKED":
+            self._told(self.office.api.dock(self.symbol))
+
+    def scan(self) -> list[Price]:
+        """What the market here asks and offers; the books know it from then on."""
+        return self.office.prices.write(self.office.api.market(self.waypoint))
+
+    def _refuel(self) -> None:
+        """Where fuel is sold and can be paid; else the ship drifts, which takes longer and hardly any fuel."""
+        if not self.places[self.waypoint]["is_market"]:
+            return
+        self.dock()
+        try:
+            self.ship = self.deeds.refuel(self.ship)
+        except (Refused, Overspent) as refusal:
+            log.warning("%s is not refuelled: %s", self.symbol, refusal)
+
+    def _orbit(self) -> None:
+        if self.ship["nav"]["status"] == "DOCKED":
+            self._told(self.office.api.orbit(self.symbol))
+
+    def _told(self, answer: Any) -> None:
+        self.ship = after(self.ship, answer)
