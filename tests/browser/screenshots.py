@@ -99,7 +99,7 @@ PICTURES = {
     "containers": (tree, {}),
     "containers-dark": (tree, {"color_scheme": "dark"}),
     "containers-phone": (tree, {"viewport": PHONE}),
-    "stop": (dialog, {}),
+    "stop": (dialog, {"viewport": {"width": 1120, "height": 640}}),
     "container": (container, {"viewport": {"width": 1280, "height": 1150}}),
 }
 

@@ -112,7 +112,7 @@ def test_many_children_are_a_bar_until_they_are_asked_for(scene, visitor, page):
 def test_ended_children_are_shown_when_asked_for(scene, visitor, page, tmp_path):
     (tmp_path / "over").touch()
     short = scene.plan("short", until=str(tmp_path / "over"))
-    scene.run(scene.plan("parent", short, scene.plan("long")))
+    scene.start(scene.plan("parent", short, scene.plan("long")))
     scene.ended("short")
     visitor.open(f"/containers?q={scene.suffix}")
     visitor.row(scene.id("long")).wait_for()

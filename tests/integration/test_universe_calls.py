@@ -306,6 +306,14 @@ def test_a_question_is_asked_again(universe, api, ship, fault):
     assert api.ship(ship)["symbol"] == ship
 
 
+def test_a_ship_may_be_sent_into_orbit_twice(universe, api, ship):
+    universe.fault("POST", f"/my/ships/{ship}/orbit", lost=True)
+    assert api.orbit(ship)["nav"]["status"] == "IN_ORBIT"
+    assert len(universe.calls("POST", f"/{ship}/orbit")) == 2
+    universe.fault("POST", f"/my/ships/{ship}/dock", status=503)
+    assert api.dock(ship)["nav"]["status"] == "DOCKED"
+
+
 def test_a_universe_that_is_not_there_is_unreachable(valkey):
     with UniverseServer(valkey.url) as universe:
         api = universe.client()
