@@ -10,7 +10,7 @@ from lifecycle.domain.search import Filters
 from lifecycle.domain.status import LIVE, Status
 from lifecycle.store.clock import later, now
 from lifecycle.store.searches import beside_status, fitting
-from lifecycle.store.tables import containers, live, nodes
+from lifecycle.store.tables import containers, ended, live, nodes
 from lifecycle.store.tags import TAGS
 
 c, n = containers.c, nodes.c
@@ -20,6 +20,7 @@ OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been g
 FEW = 20  # children that are shown with their parent
 LEVELS = 6  # below the tops; deeper ones are asked for
 ROWS = 600  # at most in one answer
+NEWEST = 10_000  # of those that fit, where ended ones may
 
 _holds = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false(), n.expires_at >= now()))
 _lost = sa.and_(c.node.is_not(None), sa.not_(_holds))
@@ -48,11 +49,14 @@ class Forest:
     more: int
 
 
-def counts(connection: sa.Connection, filters: Filters) -> dict[str, int]:
-    """How many containers there are of each status, whatever the filters say of statuses."""
-    query = sa.select(c.status, sa.func.count()).where(*beside_status(filters)).group_by(c.status)
-    found = {row[0]: row[1] for row in connection.execute(query)}
-    return {status.value: found.get(status.value, 0) for status in Status}
+def count_live(connection: sa.Connection, filters: Filters) -> dict[str, int]:
+    """How many live containers there are of each status, whatever the filters say of statuses."""
+    return _count(connection, filters, live())
+
+
+def count_ended(connection: sa.Connection, filters: Filters) -> dict[str, int]:
+    """How many ended ones: this reads all of them, and takes a second for a million."""
+    return _count(connection, filters, ended())
 
 
 def grow(connection: sa.Connection, filters: Filters, limit: int) -> Forest:
@@ -80,6 +84,11 @@ def child_counts(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dic
     return found
 
 
+def _count(connection: sa.Connection, filters: Filters, which: sa.ColumnElement[bool]) -> dict[str, int]:
+    query = sa.select(c.status, sa.func.count()).where(which, *beside_status(filters)).group_by(c.status)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def _tops(connection: sa.Connection, filters: Filters, limit: int) -> list[str]:
     """The newest of them, and one more, so that one knows of more."""
     root = containers.alias("root")
@@ -87,13 +96,20 @@ def _tops(connection: sa.Connection, filters: Filters, limit: int) -> list[str]:
     if filters.is_plain and filters.statuses is None:
         query = query.where(root.c.parent_container_id.is_(None))
     else:
-        query = query.where(root.c.id.in_(sa.select(c.root_id).where(*fitting(filters))))
+        query = query.where(root.c.id.in_(_newest(filters)))
     return list(connection.execute(query).scalars())
 
 
 def _number_of_tops(connection: sa.Connection, filters: Filters) -> int:
-    query = sa.select(sa.func.count(c.root_id.distinct())).where(*fitting(filters))
-    return int(connection.execute(query).scalar_one())
+    newest = _newest(filters).subquery()
+    return int(connection.execute(sa.select(sa.func.count(newest.c.root_id.distinct()))).scalar_one())
+
+
+def _newest(filters: Filters) -> sa.Select[tuple[str]]:
+    """The trees of those that fit; of millions that have ended, of the newest of them."""
+    query = sa.select(c.root_id).where(*fitting(filters))
+    is_live = filters.statuses is not None and set(filters.statuses) <= LIVE
+    return query if is_live else query.order_by(c.created_at.desc()).limit(NEWEST)
 
 
 def _descend(
@@ -141,11 +157,11 @@ def _bridges(connection: sa.Connection, tops: Sequence[str]) -> dict[str, str]:
     if not tops:
         return {}
     above = containers.alias("above")
-    ended = sa.select(above.c.id, above.c.parent_container_id).where(sa.not_(live(above)))
-    ended = ended.where(above.c.parent_container_id.is_not(None))
+    over = sa.select(above.c.id, above.c.parent_container_id).where(sa.not_(live(above)))
+    over = over.where(above.c.parent_container_id.is_not(None))
     parents = sa.select(c.parent_container_id).where(live(), c.root_id.in_(tops))
-    way = ended.where(above.c.id.in_(parents)).cte("way", recursive=True)
-    way = way.union(ended.where(above.c.id == way.c.parent_container_id))
+    way = over.where(above.c.id.in_(parents)).cte("way", recursive=True)
+    way = way.union(over.where(above.c.id == way.c.parent_container_id))
     return {row.id: row.parent_container_id for row in connection.execute(sa.select(way).limit(ROWS))}
 
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lifecycle.web.refusal import Refused
+from lifecycle.web.tally import Tally
 
 READERS = 4  # threads; a Flower serves people, not fleets
 ACTORS = 4
@@ -22,6 +23,7 @@ class Desk:
     def __init__(self) -> None:
         self._readers = ThreadPoolExecutor(READERS, "containers-read")
         self._actors = ThreadPoolExecutor(ACTORS, "containers-act")
+        self.tally = Tally()
         self._answers: dict[Hashable, tuple[float, asyncio.Future[Any]]] = {}
 
     async def read(self, key: Hashable, work: Callable[[], Any]) -> Any:

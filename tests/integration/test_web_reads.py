@@ -17,11 +17,13 @@ from lifecycle.store.tables import containers as table
 
 pytest.importorskip("flower")
 
+from lifecycle.web import tally as web_tally
 from lifecycle.web.api.containers import dossier, listed
 from lifecycle.web.api.logs import lines
 from lifecycle.web.api.stops import outcome, preview
 from lifecycle.web.api.trees import children, grown
 from lifecycle.web.refusal import Refused
+from lifecycle.web.tally import Tally
 
 MOST = 300_000  # bytes of a first answer
 ODD = ["<script>alert(1)</script>", "a/b", "q\"uo'te", "per%cent_", "ümläut-☃", "back\\slash", "a b"]
@@ -38,7 +40,7 @@ def counted(grove):
 def tree(grove, q="", limit=200, **asked):
     filters = Filters(**{"statuses": ACTIVE, **asked, "words": parse_words(q)})
     with budget.reading(grove.database, 4) as connection:
-        return json.loads(grown(connection, filters=filters, limit=limit))
+        return json.loads(grown(connection, tally=Tally(), filters=filters, limit=limit))
 
 
 def names(rows):
@@ -124,6 +126,23 @@ def test_the_newest_trees_are_shown_and_the_others_counted(wood):
     assert found["more"] == 1
 
 
+def test_of_very_many_that_have_ended_the_newest_are_looked_at(wood, monkeypatch):
+    monkeypatch.setattr(forest, "NEWEST", 2)
+    found = tree(wood, statuses=None, container_type="WORK", limit=1)
+    assert (len(found["roots"]), found["more"]) == (1, 1)
+
+
+def test_what_has_ended_is_not_counted_again_at_once(wood, monkeypatch):
+    monkeypatch.setattr(web_tally, "GOOD_FOR", 1e6)
+    tally = Tally()
+    with counted(wood) as said, wood.database.read() as connection:
+        first = tally.read(connection, Filters())
+        begun = len(said)
+        assert tally.read(connection, Filters()) == first
+        assert len(said) == begun + 1
+        assert tally.read(connection, Filters(player_id=7))["FAILED"] == 0
+
+
 def test_a_child_that_lives_below_ended_ones_is_shown_with_the_way_to_it(grove):
     top = grove.run("top")
     middle = grove.run("middle", top)
@@ -191,14 +210,14 @@ def test_pages_of_a_list_hold_each_container_once(grove):
     found, before = [], None
     while True:
         with grove.database.read() as connection:
-            page = listed(connection, filters=Filters(), limit=3, before=before)
+            page = listed(connection, tally=Tally(), filters=Filters(), limit=3, before=before)
         found += [each["id"] for each in page["containers"]]
         if not page["more"]:
             break
         before = found[-1]
     assert found == ["newest", *(f"c-{n}" for n in range(7))]
     with grove.database.read() as connection, pytest.raises(InvalidArgument, match="no container 'c-99'"):
-        listed(connection, filters=Filters(), limit=3, before="c-99")
+        listed(connection, tally=Tally(), filters=Filters(), limit=3, before="c-99")
 
 
 def test_children_come_oldest_first_a_page_at_a_time(wood):
@@ -331,7 +350,7 @@ def forest_of_10_000(request, planted_grove):
 def test_ten_thousand_live_containers_are_a_small_answer_in_few_statements(forest_of_10_000, q):
     with counted(forest_of_10_000) as said, budget.reading(forest_of_10_000.database, 4) as connection:
         filters = Filters(statuses=ACTIVE, words=parse_words(q))
-        body = grown(connection, filters=filters, limit=200)
+        body = grown(connection, tally=Tally(), filters=filters, limit=200)
     assert len(body) <= MOST
     assert len(said) <= 14
     found = json.loads(body)

@@ -11,6 +11,7 @@ from lifecycle.store.engine import Connection
 from lifecycle.web import texts
 from lifecycle.web.api.handler import Api
 from lifecycle.web.parameters import ALL_FILTERS, as_filters, number, words
+from lifecycle.web.tally import Tally
 
 ARGUMENTS = 4_096  # characters shown
 
@@ -25,17 +26,16 @@ class Listing(Api):
     )
 
     async def get(self) -> None:
-        await self.answer(
-            partial(listed, filters=as_filters(self.query), limit=self.query["limit"], before=self.query["before"])
-        )
+        filters, limit, before = as_filters(self.query), self.query["limit"], self.query["before"]
+        await self.answer(partial(listed, tally=self.desk.tally, filters=filters, limit=limit, before=before))
 
 
-def listed(connection: Connection, *, filters: Filters, limit: int, before: str | None) -> dict[str, Any]:
+def listed(connection: Connection, *, tally: Tally, filters: Filters, limit: int, before: str | None) -> dict[str, Any]:
     """A page of containers, newest first."""
     rows, more = pages.newest(connection, filters, limit=limit, before=before)
     return {
         "containers": [each.as_dict() for each in rows],
-        "counts": forest.counts(connection, filters),
+        "counts": tally.read(connection, filters),
         "more": more,
     }
 

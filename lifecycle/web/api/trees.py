@@ -10,6 +10,7 @@ from lifecycle.store.engine import Connection
 from lifecycle.web import texts
 from lifecycle.web.api.handler import Api
 from lifecycle.web.parameters import ACTIVE_FILTERS, as_filters, number, statuses, words
+from lifecycle.web.tally import Tally
 
 MOST = 280_000  # bytes of trees in one answer
 
@@ -21,12 +22,12 @@ class Trees(Api):
 
     async def get(self) -> None:
         filters, limit = as_filters(self.query), self.query["limit"]
-        await self.answer(partial(grown, filters=filters, limit=limit))
+        await self.answer(partial(grown, tally=self.desk.tally, filters=filters, limit=limit))
 
 
-def grown(connection: Connection, *, filters: Filters, limit: int) -> bytes:
+def grown(connection: Connection, *, tally: Tally, filters: Filters, limit: int) -> bytes:
     """The answer, already as JSON."""
-    counts = forest.counts(connection, filters)
+    counts = tally.read(connection, filters)
     found = forest.grow(connection, filters, limit)
     rest = texts.encode({"counts": counts, "more": found.more or False, "filters": as_understood(filters)})
     return b'{"roots":[' + b",".join(texts.trees(found, MOST)) + b"]," + rest[1:]
