@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lifecycle.domain.status import LIVE, Status
 from lifecycle.domain.text import clean
 
-WORD = re.compile(r'(-?)((?:"[^"]*"|[^\s"])+|")')
+WORD = re.compile(r'(?:"[^"]*"|[^\s"])+')
 MARKER = "tag:"  # `tag:operation=arbitrage` says what `operation:arbitrage` leaves open
 
 
@@ -41,7 +41,8 @@ class Filters:
 
 def parse_words(text: str) -> tuple[Word, ...]:
     """Words between spaces, all of which must fit; quotes keep spaces together."""
-    return tuple(_word(minus == "-", found.replace('"', "")) for minus, found in WORD.findall(clean(text)) if found)
+    found = [each.replace('"', "") for each in WORD.findall(clean(text))]
+    return tuple(_word(each.startswith("-"), each.removeprefix("-")) for each in found if each not in {"", "-"})
 
 
 def _word(excludes: bool, text: str) -> Word:

@@ -51,7 +51,7 @@ class Forest:
 def counts(connection: sa.Connection, filters: Filters) -> dict[str, int]:
     """How many containers there are of each status, whatever the filters say of statuses."""
     query = sa.select(c.status, sa.func.count()).where(*beside_status(filters)).group_by(c.status)
-    found: dict[str, int] = dict(connection.execute(query).tuples().all())
+    found = {row[0]: row[1] for row in connection.execute(query)}
     return {status.value: found.get(status.value, 0) for status in Status}
 
 

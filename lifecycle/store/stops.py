@@ -54,7 +54,7 @@ def unkillable(connection: sa.Connection, stop_id: int, killable: str) -> dict[s
     """How many containers of a stop run on which pools that are not `killable`: a deadline ends nothing there."""
     here = sa.and_(c.id.in_(transitions.asked_by(stop_id)), c.status == Status.STOPPING.value, nodes.c.pool != killable)
     query = sa.select(nodes.c.pool, sa.func.count()).join(containers, c.node == nodes.c.id).where(here)
-    return dict(connection.execute(query.group_by(nodes.c.pool)).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(query.group_by(nodes.c.pool))}
 
 
 def finish(connection: sa.Connection, targets: sa.Select[tuple[str]]) -> None:
