@@ -18,7 +18,7 @@ from workers.fleet.tables import NOBODY, entries
 from workers.fleet.tables import metadata as fleet_tables
 
 AGENT = "TORWINDO"
-FAST = {"seed": 7, "compression": 400, "rate": 10_000, "burst": 10_000}
+FAST = {"seed": 7, "compression": 1000, "rate": 10_000, "burst": 10_000}
 HASTE = {"FLEET_RATE": 1000, "FLEET_BURST": 1000, "FLEET_EVERY": 1, "FLEET_READ_TIMEOUT": 2, "FLEET_PATIENCE": 0.5}
 
 
