@@ -58,13 +58,8 @@ def test_two_hundred_ships_fly_on_two_slots_and_a_stop_does_not_wait_for_one(new
     armada = new_armada(universe={**FAR, "ships": 200, "probes": 0})
     armada.start(slots=2)
     home, goal = armada.api.agent()["headquarters"], far_market(armada)
-    script = f"""
-from workers.fleet.arbitrage import carry
-ships = {armada.ships()!r}
-trip = {{"good": "IRON", "buy_at": {goal!r}, "sell_at": {home!r}}}
-carry.spawn_many([((ship,), trip) for ship in ships])
-"""
-    armada.run(script)
+    trip = {"good": "IRON", "buy_at": goal, "sell_at": home}
+    armada.begin_all("ARBITRAGE_WORKER", [{"ship": ship, **trip} for ship in armada.ships()])
     eventually("200 in flight", lambda: len(flying(armada)) == 200, 120)
     workers = armada.live("ARBITRAGE_WORKER")
     assert len(workers) == 200
@@ -80,29 +75,25 @@ carry.spawn_many([((ship,), trip) for ship in ships])
 
 def test_one_coordinator_a_system_and_player_whoever_starts_it(new_armada):
     armada = new_armada()
-    first = armada.begin("ARBITRAGE_COORDINATOR", f"system={armada.system}")
+    first = armada.begin("ARBITRAGE_COORDINATOR", system=armada.system)
     again = armada.command("start", "ARBITRAGE_COORDINATOR", f"system={armada.system}")
     assert again.returncode == 1
     assert f"arbitrage:{armada.system} is held by container {first}" in again.stderr
-    armada.begin("ARBITRAGE_COORDINATOR", "system=X1-OTHER")
+    armada.begin("ARBITRAGE_COORDINATOR", system="X1-OTHER")
 
 
 def test_ten_workers_at_once_do_not_overspend_together(new_armada):
     """Each may take a fifth; together they must leave the minimum."""
     armada = new_armada(universe={"ships": 10, "probes": 1, "credits": 20_000})
     armada.start(slots=6)
-    scouts = armada.begin("SCOUT_FLEET_COORDINATOR", f"system={armada.system}")
+    scouts = armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
     eventually("prices of all markets", lambda: len({row.waypoint for row in armada.rows("fleet_prices")}) == 12, 90)
     armada.lifecycle.stop(scouts)
     good, buy_at, sell_at = worth_it(armada)
     minimum = armada.ledger.credits()[0] - 3_000
     armada.ledger.keep_at_least(minimum)
     trip = {"good": good, "buy_at": buy_at, "sell_at": sell_at, "min_margin": -100.0}
-    script = f"""
-from workers.fleet.arbitrage import carry
-carry.spawn_many([((ship,), {trip!r}) for ship in {armada.ships()!r}])
-"""
-    armada.run(script)
+    armada.begin_all("ARBITRAGE_WORKER", [{"ship": ship, **trip} for ship in armada.ships()])
     eventually("all ten ended", lambda: ended(armada) == 10, 90)
     bought = armada.deeds("BUY")
     assert bought
@@ -123,7 +114,7 @@ def test_a_worker_that_gains_nothing_is_failed_and_its_run_is_written(new_armada
     armada.start(slots=2)
     ship, home = armada.ships()[0], armada.api.agent()["headquarters"]
     good = armada.api.market(home)["exports"][0]["symbol"]
-    worker = armada.begin("ARBITRAGE_WORKER", f"ship={ship}", f"good={good}", f"buy_at={home}", f"sell_at={home}")
+    worker = armada.begin("ARBITRAGE_WORKER", ship=ship, good=good, buy_at=home, sell_at=home)
     row = eventually("ended", lambda: (row := armada.lifecycle.get(worker)).is_ended and row)
     assert (row.status, row.exit_code) == ("FAILED", 1)
     assert row.exit_message.startswith("NothingGained: ")
@@ -136,7 +127,7 @@ def test_a_worker_that_gains_nothing_is_failed_and_its_run_is_written(new_armada
 def test_a_lost_scout_is_replaced_and_what_scouts_write_is_what_arbitrage_reads(new_armada):
     armada = new_armada()
     armada.start(slots=3)
-    root = armada.begin("SCOUT_FLEET_COORDINATOR", f"system={armada.system}")
+    root = armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
     eventually("prices of all markets", lambda: len({row.waypoint for row in armada.rows("fleet_prices")}) == 12, 90)
     first = {each.tags["ship"]: each.id for each in armada.live("SCOUT")}
     tours = {row.ship: row.markets for row in armada.rows("fleet_tours")}
@@ -157,7 +148,7 @@ def test_a_lost_scout_is_replaced_and_what_scouts_write_is_what_arbitrage_reads(
         90,
     )
     assert armada.rows("fleet_price_history")
-    armada.begin("ARBITRAGE_COORDINATOR", f"system={armada.system}", f"min_margin={MARGIN}")
+    armada.begin("ARBITRAGE_COORDINATOR", system=armada.system, min_margin=MARGIN)
     worker = eventually("a worker", lambda: armada.of_type("ARBITRAGE_WORKER"))[-1]
     log = eventually("its row", lambda: armada.rows("arbitrage_execution_logs"))[0]
     assert worker.tags["lane"] == f"{log.good_symbol} {log.buy_market} {log.sell_market}"
@@ -171,7 +162,7 @@ def test_a_token_belongs_to_one_player(new_armada):
     root = armada.begin("CONTRACT_FLEET_COORDINATOR")
     eventually("a contract", lambda: armada.rows("fleet_contracts"))
     armada.lifecycle.stop(root)
-    other = armada.command("start", "CONTRACT_FLEET_COORDINATOR", "--player-id", 13).stdout.strip()
+    (other,) = armada.begin_all("CONTRACT_FLEET_COORDINATOR", [{}], player=13)
     row = eventually("refused", lambda: (row := armada.lifecycle.get(other)).is_ended and row)
     assert row.status is Status.FAILED
     assert row.exit_message.startswith("WrongPlayer: the token is that of agent TORWINDO")
