@@ -1,8 +1,10 @@
 """A fleet in a universe of its own: its server, nodes that run `workers`, and the books, which every test holds to the API."""
 
+import json
 import subprocess
 import sys
 from collections import Counter
+from functools import cached_property
 
 import httpx
 import sqlalchemy as sa
@@ -18,8 +20,24 @@ from workers.fleet.tables import NOBODY, entries
 from workers.fleet.tables import metadata as fleet_tables
 
 AGENT = "TORWINDO"
-FAST = {"seed": 7, "compression": 400, "rate": 10_000, "burst": 10_000}
+FAST = {"seed": 7, "compression": 1000, "rate": 10_000, "burst": 10_000}
 HASTE = {"FLEET_RATE": 1000, "FLEET_BURST": 1000, "FLEET_EVERY": 1, "FLEET_READ_TIMEOUT": 2, "FLEET_PATIENCE": 0.5}
+
+
+CLERK = """
+import json, sys
+from workers import app
+app.loader.import_default_modules()
+types = app.lifecycle.types()
+for line in sys.stdin:
+    order = json.loads(line)
+    try:
+        calls = [((), each) for each in order["calls"]]
+        made = types[order["type"]].spawn_many(calls, player_id=order["player"])
+        print(json.dumps([each.id for each in made]), flush=True)
+    except Exception as error:
+        print(json.dumps(f"{type(error).__name__}: {error}"), flush=True)
+"""
 
 
 class Armada(World):
@@ -48,19 +66,27 @@ class Armada(World):
     def celery(self, *words):
         return [sys.executable, "-m", "celery", "-A", "workers", *map(str, words)]
 
-    def begin(self, kind, *words):
-        """`container start`: the id."""
-        player = [] if self.player is None else ["--player-id", self.player]
-        started = self.command("start", kind, *words, *player)
-        assert started.returncode == 0, started.stderr
-        return started.stdout.strip()
+    @cached_property
+    def clerk(self):
+        """A process of the app that starts what tests want: a command each would take most of their time."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen(
+            [sys.executable, "-c", CLERK], cwd=HERE, env=self.env, **pipes, preexec_fn=die_with_tests
+        )
 
-    def run(self, script):
-        """Python in the environment of the nodes."""
-        command = [sys.executable, "-c", script]
-        done = subprocess.run(command, cwd=HERE, env=self.env, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+    def begin(self, kind, **kwargs):
+        """Start one container; its id."""
+        (started,) = self.begin_all(kind, [kwargs])
+        return started
+
+    def begin_all(self, kind, calls, player=None):
+        """Start many at once; their ids."""
+        order = {"type": kind, "calls": calls, "player": self.player if player is None else player}
+        self.clerk.stdin.write(f"{json.dumps(order)}\n")
+        self.clerk.stdin.flush()
+        answer = json.loads(self.clerk.stdout.readline())
+        assert isinstance(answer, list), answer
+        return answer
 
     def ships(self, role="HAULER"):
         return [ship["symbol"] for ship in self.api.ships() if ship["registration"]["role"] == role]
@@ -84,7 +110,9 @@ class Armada(World):
         for each in self.lifecycle.find(status="PENDING,RUNNING,INTERRUPTED,STOPPING", limit=None):
             if each.is_root:
                 self.lifecycle.stop(each.id, force=True, wait=False)
-        eventually("everything ended", lambda: not [each for each in self.lifecycle.find(limit=None) if not each.is_ended])
+        eventually(
+            "everything ended", lambda: not [each for each in self.lifecycle.find(limit=None) if not each.is_ended]
+        )
 
     def settle(self):
         """As the next coordinator would: what killed processes left open."""
@@ -122,6 +150,8 @@ class Armada(World):
         return wrong
 
     def close(self):
+        if "clerk" in vars(self):
+            self.clerk.communicate()
         super().close()
         self.api.close()
         self.universe.close()
@@ -133,7 +163,9 @@ class Space:
     def __init__(self, options):
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         command = [sys.executable, "-m", "workers.fleet.universe", *words]
-        self._process = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_tests)
+        self._process = subprocess.Popen(
+            command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_tests
+        )
         self.url = self._process.stdout.readline().strip()
         assert self.url.startswith("http://127.0.0.1:"), "the universe did not start"
 

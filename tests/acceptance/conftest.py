@@ -14,7 +14,16 @@ from tests.servers import BROKERS, RabbitMQ
 
 LOG_TAIL = 8_000  # characters of each node's log in the report of a failed test
 CALM = {"heartbeat": 1, "lease": 10, "grace": 5, "log_flush": 0.3}
-ONCE = {"databases", "job", "operations", "packaging", "readme"}  # files that are not about the broker
+ONCE = {  # files that are not about the broker
+    "databases",
+    "fleet",
+    "fleet_deeds",
+    "fleet_readme",
+    "job",
+    "operations",
+    "packaging",
+    "readme",
+}
 NERVOUS = {"heartbeat": 0.5, "lease": 3, "grace": 5, "log_flush": 0.3}  # a lost node is noticed within four seconds
 
 
@@ -120,6 +129,27 @@ def doors(tmp_path_factory, sqlite_template, new_place):
     world.start(queues="celery,side", slots=6)
     yield world
     world.close()
+
+
+@pytest.fixture
+def new_armada(tmp_path_factory, sqlite_template, new_place):
+    """Makes fleets, each in a universe of its own and on a fresh database."""
+    pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
+    from tests.acceptance.armada import Armada
+
+    armadas = []
+
+    def make(database_url=None, universe=None, player=None, **settings):
+        folder = tmp_path_factory.mktemp("armada")
+        if database_url is None:
+            database_url = f"sqlite:///{shutil.copy(sqlite_template, folder)}"
+        how = {"universe": universe, "player": player, "database_url": database_url, **CALM, **settings}
+        armadas.append(Armada(folder, **how, **new_place()))
+        return armadas[-1]
+
+    yield make
+    for armada in armadas:
+        armada.close()
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def test_what_started_behind_the_dialog_is_shown_before_it_stops(scene, visitor,
     visitor.open(f"/containers?q={scene.suffix}")
     dialog = open_dialog(visitor, scene, "growing")
     child = scene.plan("late", queue="nobody")
-    child["options"]["parent"] = scene.id("growing")
+    child["options"]["parent_container_id"] = scene.id("growing")
     scene.start(child)
     visitor.expected += [r"409"]
     dialog.get_by_role("button", name="Stop 1 container").click()

@@ -218,7 +218,7 @@ def planted_grove(request, tmp_path_factory):
         if dialect == "sqlite":
             template = request.getfixturevalue("sqlite_template")
             return Grove(Database(f"sqlite:///{shutil.copy(template, tmp_path_factory.mktemp('planted'))}"))
-        url = request.getfixturevalue("postgres").create_database("planted")
+        url = request.getfixturevalue("postgres").create_database(f"planted_{request.path.stem}")
         migrate(url)
         return Grove(Database(url))
 

@@ -7,7 +7,7 @@ from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.domain.recovery import Unrestartable
 from lifecycle.domain.service import Action, Kind
 from lifecycle.errors import StoreError
-from lifecycle.store import containers, dispatches, logs, passes, recoveries, schema, services, unrestartables
+from lifecycle.store import containers, dispatches, logs, passes, recoveries, schema, services, totals, unrestartables
 from lifecycle.store.clock import now
 from lifecycle.store.engine import Database
 from lifecycle.store.tables import VERSION_TABLE, identity, metadata
@@ -129,7 +129,7 @@ def rows_of(database):
 
 
 def use(grove):
-    """A life with everything in it: a tree stopped, one due and dispatched, one that failed, one lost, and a pass."""
+    """A life with everything in it: a tree stopped, one dispatched, one failed, one lost; a pass; all counted."""
     grove.run("coord-123", resources=("ship:1",), tags={"fleet": "haulers"}, player_id=12)
     grove.run("worker-1", "coord-123", resources=("ship:2",))
     grove.spawn("queued", "coord-123")
@@ -154,6 +154,7 @@ def use(grove):
     with grove.database.begin() as connection:
         assert passes.begin(connection, "sweep", by="test", at_most_every=300)
         passes.done(connection, "sweep", swept.found)
+        assert totals.fold(connection, 100)
     recover_service(grove.database)
 
 

@@ -125,9 +125,7 @@ def rows_of(database, *tables):
     """All rows but for the columns that come and go with the parent's revision, and after it."""
     goes = {containers.c.parent_container_id, transitions.c.attempt, transitions.c.counted}
     with database.read() as connection:
-        return [
-            tuple(connection.execute(sa.select(*[c for c in table.c if c not in goes])).all()) for table in tables
-        ]
+        return [tuple(connection.execute(sa.select(*[c for c in table.c if c not in goes])).all()) for table in tables]
 
 
 def test_up_one_by_one_and_down_to_base_leaves_no_table(database):

@@ -356,7 +356,7 @@ def test_a_batch_is_found_by_an_index(forest):
         prunes.delete(connection, prunes.take(connection, before, after=prunes.OLDEST, limit=100))
         prunes.delete_lines(connection, before, after=0, limit=100)
 
-    undated, dated, leaves, containers_gone, old, lines_gone = plans_of(forest.database, batch)
+    undated, dated, _changes, _stops, leaves, containers_gone, old, lines_gone = plans_of(forest.database, batch)
     assert "idx_containers_ended" in undated
     assert "idx_containers_ended" in dated
     assert "idx_containers_parent_player" in leaves

@@ -43,18 +43,17 @@ def fits(known: Tours, probes: Sequence[str], markets: Sequence[str]) -> bool:
 
 
 def split(markets: Sequence[str], probes: Mapping[str, str], places: Places) -> Tours:
-    """Each market to one probe: by turns, the probe with the shortest tour takes the market nearest to its last.
+    """Each market to one probe: again and again, to whom the next market makes for the shortest tour.
 
     probes: where each is. With more probes than markets, the rest look after markets that others have too.
     """
-    left, found = sorted(markets), {probe: [] for probe in sorted(probes)}
-    lengths, ends = dict.fromkeys(found, 0.0), dict(probes)
+    found: Tours = {probe: [] for probe in sorted(probes)}
+    left, lengths, ends = sorted(markets), dict.fromkeys(found, 0.0), dict(probes)
     while left and found:
-        probe = min(found, key=lambda each: (lengths[each], len(found[each]), each))
-        market = min(left, key=lambda each: (_way(places, ends[probe], each), each))
-        lengths[probe] += _way(places, ends[probe], market)
+        pairs = ((lengths[each] + _way(places, ends[each], market), each, market) for each in found for market in left)
+        length, probe, market = min(pairs, key=lambda pair: (pair[0], len(found[pair[1]]), pair))
         found[probe].append(market)
-        ends[probe] = market
+        lengths[probe], ends[probe] = length, market
         left.remove(market)
     for number, idle in enumerate(probe for probe in found if not found[probe] and markets):
         found[idle] = [sorted(markets)[number % len(markets)]]

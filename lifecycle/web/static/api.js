@@ -19,7 +19,7 @@ export class Api {
   async get(path, parameters = {}, etag = null) {
     const headers = { Accept: "application/json", ...(etag ? { "If-None-Match": etag } : {}) };
     const response = await this.#answer(`${path}${query(parameters)}`, { headers });
-    if (response.status === 304) return null;
+    if (response.status === 304) return response.text().then(() => null); // unread, it would count as cut off
     return { body: await response.json(), etag: response.headers.get("ETag") };
   }
 

@@ -1,0 +1,195 @@
+"""Orders to the API under stops, kills and lost answers: no cargo without its row, nothing bought twice."""
+
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lifecycle import Status
+from tests.acceptance.world import eventually
+
+STOPS = 100
+AT_ONCE = 10
+NERVOUS = {
+    "heartbeat": 0.5,
+    "lease": 3,
+    "grace": 5,
+    "restart_backoff": "0.2,0.2,0.2",
+}  # a lost node's work goes on soon
+ORDERS = ["purchase", "sell", "refuel"]
+
+pytestmark = pytest.mark.acceptance
+
+
+def test_a_hundred_stops_at_any_instant_leave_no_cargo_without_its_row(new_armada):
+    armada = new_armada(universe={"ships": AT_ONCE, "probes": 2, "credits": 1_000_000, "recovery": 50})
+    armada.start(slots=4)
+    trip = the_best_trip(armada)
+    chance = random.Random(1)
+    with ThreadPoolExecutor(AT_ONCE) as hands:
+        for _ in range(STOPS // AT_ONCE):
+            started = armada.begin_all("ARBITRAGE_WORKER", [{"ship": ship, **trip} for ship in armada.ships()])
+            stopped = [hands.submit(stop_after, armada, each, chance.uniform(0.2, 3)) for each in started]
+            assert all(each.result() for each in stopped)
+    assert len(armada.of_type("ARBITRAGE_WORKER")) == STOPS
+    assert armada.of_type("ARBITRAGE_WORKER", status="STOPPED"), "some were stopped before they were over"
+    assert armada.deeds("BUY")
+    assert armada.violations() == []
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_lost_answer_is_asked_after_and_nothing_is_done_twice(new_armada, order):
+    armada = new_armada(universe={"ships": 1, "probes": 2})
+    armada.start(slots=2)
+    trip = the_best_trip(armada)
+    (ship,) = armada.ships()
+    if order == "refuel":
+        drain(armada, ship)
+    armada.universe.fault(method="POST", path=f"/v2/my/ships/*/{order}", lost=True)
+    worker = armada.begin("ARBITRAGE_WORKER", ship=ship, **trip)
+    row = eventually("ended", lambda: (row := armada.lifecycle.get(worker)).is_ended and row, 60)
+    assert row.status is Status.COMPLETED, row.exit_message
+    assert asked(armada, order), "the answer was lost"
+    assert armada.violations() == []
+    (log,) = armada.rows("arbitrage_execution_logs")
+    assert log.units_purchased == log.units_sold > 0
+    entries = armada.deeds({"purchase": "BUY", "sell": "SELL", "refuel": "REFUEL"}[order])
+    assert not any(entry.is_estimate for entry in entries), "the market remembers the price"
+
+
+def test_an_order_that_was_refused_by_a_broken_server_is_given_again(new_armada):
+    """503 says nothing of the order; the ship does: it was not executed."""
+    armada = new_armada(universe={"ships": 1, "probes": 2})
+    armada.start(slots=2)
+    trip = the_best_trip(armada)
+    armada.universe.fault(method="POST", path="/v2/my/ships/*/purchase", status=503)
+    worker = armada.begin("ARBITRAGE_WORKER", ship=armada.ships()[0], **trip)
+    row = eventually("ended", lambda: (row := armada.lifecycle.get(worker)).is_ended and row, 60)
+    assert row.status is Status.COMPLETED, row.exit_message
+    (void,) = [entry for entry in armada.rows("fleet_entries") if entry.status == "VOID"]
+    assert (void.kind, void.note) == ("BUY", "not executed")
+    assert armada.violations() == []
+
+
+@pytest.mark.parametrize("order", ["accept", "deliver", "fulfill"])
+def test_a_contract_survives_a_lost_answer(new_armada, order):
+    armada = new_armada(universe={"ships": 1, "probes": 2})
+    armada.start(slots=3)
+    armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
+    armada.universe.fault(method="POST", path=f"/v2/my/contracts/*/{order}", lost=True)
+    armada.begin("CONTRACT_FLEET_COORDINATOR")
+    (fulfilled, *_) = eventually("a contract fulfilled", lambda: armada.deeds("FULFILL"), 90)
+    armada.stop_all()
+    armada.settle()
+    assert_bought_once(armada, fulfilled.contract)
+    assert armada.violations() == []
+
+
+def test_a_kill_with_cargo_aboard_buys_nothing_twice(new_armada):
+    """The node dies, another goes on with the same container, and the contract has its goods once."""
+    armada = new_armada(universe={"ships": 2, "probes": 2}, **NERVOUS)
+    first = armada.start("first", slots=3)
+    armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
+    armada.begin("CONTRACT_FLEET_COORDINATOR")
+    bought = eventually("goods aboard", lambda: armada.deeds("BUY"), 90)[0]
+    first.signal_all(signal.SIGKILL)
+    armada.start("second", slots=3)
+    eventually("that contract fulfilled", lambda: done(armada, bought), 120)
+    armada.stop_all()
+    armada.settle()
+    assert_bought_once(armada, bought.purpose.removeprefix("contract:"))
+    assert armada.violations() == []
+
+
+def test_a_kill_between_an_order_and_its_answer_is_settled_by_what_is_aboard(new_armada):
+    """The purchase is executed, its answer takes three seconds, and the whole node is gone before."""
+    armada = new_armada(universe={"ships": 1, "probes": 2}, **NERVOUS)
+    first = armada.start("first", slots=2)
+    trip = the_best_trip(armada)
+    armada.universe.fault(method="POST", path="/v2/my/ships/*/purchase", delay=3)
+    worker = armada.begin("ARBITRAGE_WORKER", ship=armada.ships()[0], **trip)
+    eventually("ordered", lambda: asked(armada, "purchase"), 60)
+    first.signal_all(signal.SIGKILL)
+    (left,) = armada.ledger.left()
+    assert left.kind == "BUY"
+    armada.start("second", slots=2)
+    row = eventually("ended", lambda: (row := armada.lifecycle.get(worker)).is_ended and row, 60)
+    assert row.status is Status.COMPLETED, row.exit_message
+    (bought,) = armada.deeds("BUY")
+    assert (bought.id, bought.units) == (left.id, left.units)
+    assert len(asked(armada, "purchase")) == 1
+    assert armada.violations() == []
+
+
+def test_another_works_on_no_ship_with_cargo_of_an_open_contract(new_armada):
+    armada = new_armada(universe={"ships": 2, "probes": 2})
+    armada.start(slots=3)
+    scouts = armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
+    root = armada.begin("CONTRACT_FLEET_COORDINATOR")
+    bought = eventually("goods aboard", lambda: armada.deeds("BUY"), 90)[0]
+    for each in (root, scouts):
+        armada.lifecycle.stop(each)
+    armada.settle()
+    if not any(entry.kind == "DELIVER" for entry in armada.rows("fleet_entries")):
+        trip = {"good": bought.good, "buy_at": bought.waypoint, "sell_at": armada.api.agent()["headquarters"]}
+        worker = armada.begin("ARBITRAGE_WORKER", ship=bought.ship, **trip)
+        row = eventually("ended", lambda: (row := armada.lifecycle.get(worker)).is_ended and row, 60)
+        assert row.exit_message.startswith("NotOurs: ")
+    again = armada.begin("CONTRACT_FLEET_COORDINATOR")
+    armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
+    eventually("that contract fulfilled", lambda: done(armada, bought), 90)
+    assert armada.lifecycle.get(again).status is Status.RUNNING
+    armada.stop_all()
+    armada.settle()
+    assert_bought_once(armada, bought.purpose.removeprefix("contract:"))
+    assert armada.violations() == []
+
+
+def the_best_trip(armada):
+    """What pays most in a system that scouts have seen; they have ended."""
+    scouts = armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
+    eventually("prices of all markets", lambda: len({row.waypoint for row in armada.rows("fleet_prices")}) == 12, 90)
+    armada.lifecycle.stop(scouts)
+    rows = armada.rows("fleet_prices")
+    pairs = [(buy, sell) for buy in rows for sell in rows if buy.good == sell.good]
+    buy, sell = max(pairs, key=lambda pair: pair[1].sell - pair[0].buy)
+    return {"good": buy.good, "buy_at": buy.waypoint, "sell_at": sell.waypoint, "min_margin": -100.0}
+
+
+def stop_after(armada, container_id, seconds):
+    time.sleep(seconds)
+    return armada.lifecycle.stop(container_id).ok
+
+
+def drain(armada, ship):
+    """Fly it to and fro until its next flight needs fuel."""
+    armada.api.orbit(ship)
+    places = [each["symbol"] for each in armada.api.waypoints(armada.system, "MARKETPLACE")]
+    while armada.api.ship(ship)["fuel"]["current"] > 20:
+        here = armada.api.ship(ship)
+        if here["nav"]["status"] == "IN_TRANSIT":
+            time.sleep(0.05)
+            continue
+        goal = next(place for place in places if place != here["nav"]["waypointSymbol"])
+        try:
+            armada.api.navigate(ship, goal)
+        except Exception:
+            break
+    eventually("arrived", lambda: armada.api.ship(ship)["nav"]["status"] != "IN_TRANSIT")
+
+
+def asked(armada, order):
+    return [each for each in armada.universe.calls() if each["path"].endswith(f"/{order}")]
+
+
+def done(armada, bought):
+    purpose = bought.purpose.removeprefix("contract:")
+    return [row for row in armada.rows("fleet_contracts") if row.contract == purpose and row.status == "FULFILLED"]
+
+
+def assert_bought_once(armada, contract):
+    terms = armada.api.contract(contract)["terms"]["deliver"][0]
+    ours = [entry for entry in armada.deeds("BUY") if entry.purpose == f"contract:{contract}"]
+    assert sum(entry.units for entry in ours) == terms["unitsRequired"] == terms["unitsFulfilled"]

@@ -1,0 +1,126 @@
+"""What the fleet chooses: rules without a ship, a market or a database."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
+
+from workers.fleet.deeds import aboard, after
+from workers.fleet.hulls import Hull, carriers
+from workers.fleet.ledger import Overspent, set_aside
+from workers.fleet.opportunities import Opportunity, assign, margin, rank
+from workers.fleet.prices import Price, cheapest, dearest, seen_in
+from workers.fleet.tours import fits, rotated, split
+
+PLACES = {
+    name: {"symbol": name, "x": x, "y": 0, "is_market": True, "type": "PLANET"}
+    for name, x in (("A", 0), ("B", 10), ("C", 20), ("D", 100))
+}
+
+
+def price(waypoint, good, buy, sell, **more):
+    return Price(waypoint=waypoint, good=good, buy=buy, sell=sell, volume=20, **more)
+
+
+def hull(symbol, waypoint, role="HAULER", capacity=40):
+    return Hull(symbol, role, "X1", waypoint, "DOCKED", capacity)
+
+
+def opportunity(good, buy_at, sell_at):
+    numbers = {"buy_price": 10, "sell_price": 20, "units": 20, "distance": 1.0, "supply": None, "activity": None}
+    return Opportunity(good=good, buy_at=buy_at, sell_at=sell_at, **numbers)
+
+
+def test_a_margin_is_what_is_gained_of_what_is_paid():
+    assert margin(100, 110) == pytest.approx(10)
+    assert margin(100, 90) == pytest.approx(-10)
+    assert margin(0, 10) == 0
+
+
+def test_what_gains_too_little_is_no_opportunity():
+    seen = [price("A", "IRON", 100, 95), price("B", "IRON", 130, 120), price("C", "IRON", 115, 109)]
+    assert [(each.buy_at, each.sell_at) for each in rank(seen, PLACES, 10)] == [("A", "B")]
+    assert [(each.buy_at, each.sell_at) for each in rank(seen, PLACES, 0)] == [("A", "B"), ("A", "C"), ("C", "B")]
+
+
+def test_supply_activity_and_nearness_decide_between_equal_margins():
+    seen = [
+        price("A", "IRON", 100, 95, supply="SCARCE"),
+        price("B", "COPPER", 100, 95, supply="ABUNDANT"),
+        price("C", "IRON", 160, 150),
+        price("C", "COPPER", 160, 150),
+    ]
+    assert [each.good for each in rank(seen, PLACES, 10)] == ["COPPER", "IRON"]
+    near = [price("A", "IRON", 100, 95), price("B", "IRON", 200, 150), price("D", "IRON", 200, 150)]
+    assert [each.sell_at for each in rank(near, PLACES, 10)] == ["B", "D"]
+
+
+def test_a_trip_takes_no_more_at_once_than_both_markets_trade():
+    (found,) = rank([price("A", "IRON", 100, 95), price("B", "IRON", 130, 120)], PLACES, 10)
+    assert (found.units, found.profit, found.margin) == (20, 400, 20)
+
+
+def test_each_opportunity_gets_the_closest_free_ship_and_a_lane_one():
+    best, next_one = opportunity("IRON", "C", "A"), opportunity("COPPER", "A", "B")
+    ships = [hull("S1", "A"), hull("S2", "B"), hull("S3", "D")]
+    pairs = assign([best, best, next_one], ships, PLACES, set())
+    assert [(each.good, ship.symbol) for each, ship in pairs] == [("IRON", "S2"), ("COPPER", "S1")]
+    assert [ship.symbol for _, ship in assign([best, next_one], ships, PLACES, {best.lane})] == ["S1"]
+    assert assign([best], [hull("S4", "X2-FAR")], PLACES, set()) == []
+
+
+def test_haulers_carry_and_without_any_whoever_can():
+    fleet = [hull("S1", "A", "COMMAND"), hull("S2", "A"), hull("S3", "A", "SATELLITE", 0)]
+    assert [each.symbol for each in carriers(fleet, [])] == ["S2"]
+    assert [each.symbol for each in carriers([fleet[0], fleet[2]], [])] == ["S1"]
+    assert [each.symbol for each in carriers(fleet, ["S1", "S3"])] == ["S1"]
+
+
+def test_markets_are_split_so_that_each_is_on_one_tour():
+    tours = split(["A", "B", "C", "D"], {"P1": "A", "P2": "D"}, PLACES)
+    assert tours == {"P1": ["A", "B", "C"], "P2": ["D"]}
+    assert fits(tours, ["P1", "P2"], ["A", "B", "C", "D"])
+    assert not fits(tours, ["P1"], ["A", "B", "C", "D"])
+    assert not fits(tours, ["P1", "P2"], ["A", "B", "C", "D", "E"])
+
+
+def test_more_probes_than_markets_look_twice_and_none_at_nothing():
+    assert split(["A"], {"P1": "A", "P2": "B"}, PLACES) == {"P1": ["A"], "P2": ["A"]}
+    assert split([], {"P1": "A"}, PLACES) == {"P1": []}
+    assert split(["A"], {}, PLACES) == {}
+
+
+@pytest.mark.parametrize(("here", "first"), [("B", "B"), ("D", "C"), ("X9-FAR", "A")])
+def test_a_tour_goes_on_where_the_ship_is(here, first):
+    tour = rotated(["A", "B", "C"], here, PLACES)
+    assert tour[0] == first
+    assert sorted(tour) == ["A", "B", "C"]
+
+
+def test_the_api_calls_purchase_what_we_pay():
+    good = {"symbol": "IRON", "purchasePrice": 110, "sellPrice": 90, "tradeVolume": 20, "supply": "HIGH"}
+    (seen,) = seen_in({"symbol": "A", "tradeGoods": [good]})
+    assert (seen.buy, seen.sell, seen.activity) == (110, 90, None)
+    assert seen.seen_at <= datetime.now(UTC)
+    assert seen_in({"symbol": "A"}) == [], "nobody of ours is there"
+
+
+def test_the_cheapest_and_the_dearest_market():
+    seen = [price("A", "IRON", 100, 95), price("B", "IRON", 90, 80), price("C", "COPPER", 1, 999)]
+    assert cheapest(seen, "IRON").waypoint == "B"
+    assert dearest(seen, "IRON").waypoint == "A"
+    assert cheapest(seen, "GOLD") is dearest(seen, "GOLD") is None
+
+
+def test_more_is_set_aside_than_was_asked_and_never_less():
+    assert set_aside(10, 100) == 1100
+    assert set_aside(1, 1) == 2
+    assert str(Overspent(5, 3)) == "5 credits are more than the 3 that may be spent now"
+
+
+def test_a_ship_after_an_answer_is_as_the_answer_says():
+    ship = {"cargo": {"inventory": [{"symbol": "IRON", "units": 3}]}, "fuel": 1, "nav": 2}
+    assert aboard(ship, "IRON") == 3
+    assert aboard(ship, "GOLD") == 0
+    assert after(ship, {"fuel": 9, "agent": 1}) == {**ship, "fuel": 9}
