@@ -1,8 +1,13 @@
 """The Containers pages and their API in a real Flower: who may come in, what they may do, and what comes of it."""
 
+import json
 import os
+import re
 import secrets
+import shutil
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +20,7 @@ pytest.importorskip("flower")
 from tornado.web import create_signed_value
 
 pytestmark = pytest.mark.acceptance
+GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 LOGIN = "alice:in wonderland"
 TAB = '<a id="nav-containers"'
 OURS = ("/containers", "/containers/a%2Fb", "/container-services")
@@ -331,6 +337,22 @@ def test_a_stop_without_a_broker_is_recorded_and_says_so(brokerless_scene, new_f
     assert time.monotonic() - began < 15
     assert scene.ended("cut-off").status == "STOPPED"
     broker.start()
+
+
+def test_the_commands_of_the_guide_do_what_it_says(scene, flower):
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here")
+    scene.run(scene.plan("guided", queue="celery"))
+    (block,) = re.findall(r"^```bash\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    place = {"FLOWER": flower.url, "LOGIN": LOGIN, "ID": scene.id("guided"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["bash", "-euc", block], env=place, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = done.stdout.replace("}{", "}\n{").splitlines()
+    assert [next(iter(json.loads(each))) for each in answers] == [
+        *("roots", "containers", "containers", "id", "children", "lines", "id", "would_stop", "stop")
+    ]
+    assert scene.ended("guided").stop_reason == "sold"
+    scene.lifecycle.stop(json.loads(answers[6])["id"], force=True)
 
 
 @pytest.mark.postgres
