@@ -45,7 +45,7 @@ class CeleryDoorbell:
         with self._app.pool.acquire(block=True) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.1, interval_max=0.1)
             if connection.transport.driver_type == "redis":  # one of the pool may be open to a broker that hangs
-                connection.default_channel.client.ping()
+                ping(connection.default_channel.client, connection.connection_errors)
 
     def publish(self, container_id: str, message: dict[str, Any]) -> None:
         """Send the recorded message once more, as its spawner did."""
@@ -113,6 +113,14 @@ class CeleryDoorbell:
             return {}
         options = {each: (message or {}).get("options", {}) for each, message in recorded.items()}
         return {each: as_request(each, chosen) for each, chosen in options.items()}
+
+
+def ping(client: Any, errors: tuple[type[Exception], ...]) -> None:
+    """Twice: what Celery's inspect has asked last on a connection may be answered there only now, in our place."""
+    try:
+        client.ping()
+    except errors:
+        client.ping()
 
 
 @control_command(name=RING, args=[("root_id", str), ("depth", int)], signature="[root_id] [depth]")

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tornado.escape import xhtml_escape
 from tornado.template import Loader, Template
 from tornado.web import StaticFileHandler
 
@@ -45,6 +46,17 @@ def add_tab(html: str | bytes, href: str, *, active: bool) -> str:
     classes += ["active"] if active else []
     link = f'<a id="nav-containers" class="{" ".join(classes)}" href="{href}"{current}>Containers</a>'
     return f'{text[: end.start()]}        <li class="nav-item">{link}</li>\n{text[end.start() :]}'
+
+
+def task_script(handler: Any, task: Any) -> str:
+    """What leads from Flower's page of a task to its container; nothing, if that page has changed."""
+    try:
+        source, task_id, containers = asset(handler, "task.js"), task.uuid, handler.reverse_url("containers")
+    except (AttributeError, KeyError, OSError):
+        return ""
+    said = {"src": source, "data-id": task_id, "data-containers": containers}
+    attributes = " ".join(f'{name}="{xhtml_escape(value)}"' for name, value in said.items())
+    return f"<script {attributes}></script>"
 
 
 def asset(handler: Any, path: str) -> str:

@@ -11,12 +11,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from job.servers import free_port
 from tests.acceptance.world import HERE, PATIENCE, die_with_tests, eventually
 
 JSON = {"Content-Type": "application/json"}
+
+
+class Stay(HTTPRedirectHandler):
+    """A redirect is an answer, too."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+CLIENT = build_opener(Stay)
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ class Flower:
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
         request = Request(self.url + path, body, headers, method=method)
         try:
-            with urlopen(request, timeout=PATIENCE) as answer:
+            with CLIENT.open(request, timeout=PATIENCE) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except HTTPError as error:
             with error:

@@ -1,8 +1,13 @@
 """The Containers pages and their API in a real Flower: who may come in, what they may do, and what comes of it."""
 
+import json
 import os
+import re
 import secrets
+import shutil
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +20,7 @@ pytest.importorskip("flower")
 from tornado.web import create_signed_value
 
 pytestmark = pytest.mark.acceptance
+GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 LOGIN = "alice:in wonderland"
 TAB = '<a id="nav-containers"'
 OURS = ("/containers", "/containers/a%2Fb", "/container-services")
@@ -91,8 +97,8 @@ def test_pages_bring_their_own_files_with_them(flower):
 
 
 def test_a_page_of_a_task_leads_to_its_container(scene, flower):
-    scene.world.app.control.enable_events()
-    scene.run(scene.plan("told"))
+    scene.world.start("telling", queues="telling", slots=1, env={"PIPELINES_CONF": '{"worker_send_task_events": true}'})
+    scene.run(scene.plan("told", queue="telling"))
     page = eventually("the task in Flower", lambda: (p := flower.get(f"/task/{scene.id('told')}")).status == 200 and p)
     assert f'data-id="{scene.id("told")}" data-containers="/flower/containers"' in page.text
     assert flower.get(flower.of(scene.id("told"))).json["flower_task"] is True
@@ -201,7 +207,8 @@ def test_a_login_by_cookie_needs_its_token(oauth_flower, scene):
     assert (refused.status, refused.code) == (401, "unauthorized")
     assert "WWW-Authenticate" not in refused.headers
     assert oauth_flower.get(READS[0]).status == 401
-    assert "/login" in oauth_flower.get("/containers", headers={"Accept": "text/html"}).text or True
+    page = oauth_flower.get("/containers")
+    assert (page.status, page.headers["Location"].partition("?")[0]) == (302, "/login")
     user = f"user={create_signed_value(COOKIE_SECRET, 'user', 'alice@example.com').decode()}"
     stranger = f"user={create_signed_value(COOKIE_SECRET, 'user', 'mallory@example.com').decode()}"
     assert oauth_flower.get(READS[0], headers={"Cookie": user}).status == 200
@@ -330,6 +337,22 @@ def test_a_stop_without_a_broker_is_recorded_and_says_so(brokerless_scene, new_f
     assert time.monotonic() - began < 15
     assert scene.ended("cut-off").status == "STOPPED"
     broker.start()
+
+
+def test_the_commands_of_the_guide_do_what_it_says(scene, flower):
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here")
+    scene.run(scene.plan("guided", queue="celery"))
+    (block,) = re.findall(r"^```bash\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    place = {"FLOWER": flower.url, "LOGIN": LOGIN, "ID": scene.id("guided"), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["bash", "-euc", block], env=place, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = done.stdout.replace("}{", "}\n{").splitlines()
+    assert [next(iter(json.loads(each))) for each in answers] == [
+        *("roots", "containers", "containers", "id", "children", "lines", "id", "would_stop", "stop")
+    ]
+    assert scene.ended("guided").stop_reason == "sold"
+    scene.lifecycle.stop(json.loads(answers[6])["id"], force=True)
 
 
 @pytest.mark.postgres

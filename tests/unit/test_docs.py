@@ -12,8 +12,8 @@ from lifecycle.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
-ROOMS = ("domain", "store", "trees", "services", "runtime", "cli")
-LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/docker.md"]
+ROOMS = ("domain", "store", "trees", "services", "runtime", "cli", "web")
+LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/docker.md", "docs/api.md"]
 WIDEST = 160  # characters of a line: what a diff can show
 
 

@@ -12,7 +12,7 @@ from lifecycle.domain.status import ACTIVE, LIVE, Status
 pytest.importorskip("flower")
 
 from lifecycle.web import install as installs
-from lifecycle.web import openapi, texts
+from lifecycle.web import openapi, overlay, texts
 from lifecycle.web.api.containers import arguments
 from lifecycle.web.body import Order, read_order
 from lifecycle.web.overlay import add_tab
@@ -73,6 +73,14 @@ def test_the_tab_of_our_pages_is_active():
     )
 
 
+def test_a_page_of_a_task_leads_to_a_container_and_is_escaped():
+    handler = SimpleNamespace(reverse_url=lambda name: f"/flower/{name}")
+    script = overlay.task_script(handler, SimpleNamespace(uuid='"><script>'))
+    assert 'data-id="&quot;&gt;&lt;script&gt;" data-containers="/flower/containers"' in script
+    assert 'src="/flower/containers-static/task.js?v=' in script
+    assert overlay.task_script(handler, SimpleNamespace()) == ""
+
+
 def test_a_navigation_without_a_list_is_left_alone():
     assert add_tab(b"<nav>else</nav>", "/containers", active=True) == "<nav>else</nav>"
 
@@ -91,8 +99,6 @@ def test_a_flower_that_changed_gets_nothing_and_one_warning(monkeypatch, caplog,
 
 def test_a_template_that_does_not_compile_touches_nothing(monkeypatch, caplog, tmp_path):
     from flower import urls
-
-    from lifecycle.web import overlay
 
     (tmp_path / "navbar.html").write_text("{% broken")
     monkeypatch.setattr(overlay, "TEMPLATES", tmp_path)
