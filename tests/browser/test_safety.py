@@ -98,10 +98,10 @@ def test_a_page_of_another_site_stops_nothing(scene, visitor, page, site):
     target = f"{site.url}/api/containers/{scene.id('lured')}/stop"
     with other_site(target) as elsewhere:
         visitor.expected += ["another host", "403", "415", "401", "CORS", "Failed to load", "favicon"]
-        for how in ("form", "fetch"):
+        for how, refused in (("form", {403}), ("fetch", {401, 403})):  # a browser may keep the password to itself
             with page.expect_response(lambda answer: answer.url == target) as answer:
                 page.goto(f"{elsewhere}/{how}")
-            assert answer.value.status == 403, how
+            assert answer.value.status in refused, how
     assert scene.status("lured") == "RUNNING"
     assert scene.get("lured").stop_by is None
 

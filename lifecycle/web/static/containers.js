@@ -53,7 +53,7 @@ class Containers extends Page {
     this.grid.draw();
     this.filters.count(counts);
     this.grid.node.hidden = roots.length === 0;
-    part("more").hidden = !more;
+    part("rest").hidden = !more;
     part("more").textContent = `Show more (${Number(more).toLocaleString("en")} trees are not shown)`;
     this.#empty(roots.length ? null : counts);
   }
@@ -88,7 +88,7 @@ class Containers extends Page {
     const refused = error?.status === 400;
     part("table").classList.toggle("c-old", Boolean(error));
     if (refused) {
-      this.grid.node.hidden = part("more").hidden = true;
+      this.grid.node.hidden = part("rest").hidden = true;
       this.#empty(null, error.message);
     } else if (error && !this.answer) this.#empty(null, error.message);
   }

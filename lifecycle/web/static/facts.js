@@ -5,6 +5,8 @@ import { element } from "./element.js";
 import { progress } from "./row.js";
 import { badge } from "./statuses.js";
 
+const NONE = ["[]", "()", "{}"];
+
 /** Rows of Flower's detail list; what is not there is left out. */
 export function facts(container, page) {
   const times = ["created_at", "started_at", "wake_at", "stopped_at"];
@@ -12,7 +14,7 @@ export function facts(container, page) {
     ["Type", container.container_type],
     ["Player", container.player_id],
     ["Tags", tags(container.tags, page)],
-    ["Iteration", progress([container.current_iteration, container.max_iterations])],
+    ["Iteration", container.max_iterations === 1 ? null : progress([container.current_iteration, container.max_iterations])],
     ["Restarts", container.restart_count ? `${container.restart_count} of ${container.max_restarts}` : null],
     ["Node", container.node && [container.node, container.pid ? ` · process ${container.pid}` : ""]],
     ["Queue", container.queue],
@@ -28,7 +30,8 @@ export function facts(container, page) {
 }
 
 export function argumentsOf({ args, kwargs }) {
-  return [["Arguments", args], ["Keywords", kwargs]].filter(([, value]) => value).map(([name, value]) => fact([name, pre(value)]));
+  const given = [["Arguments", args], ["Keywords", kwargs]].filter(([, value]) => value && !NONE.includes(value));
+  return given.map(([name, value]) => fact([name, pre(value)]));
 }
 
 /** Newest last, as it happened. */

@@ -28,7 +28,7 @@ export class Grid {
   draw() {
     const lines = this.tree.lines();
     const wanted = new Set(lines.map((line) => line.key));
-    const focused = this.#leave(wanted);
+    const held = this.#leave(wanted);
     let next = this.body.firstElementChild;
     for (const line of lines) {
       const { node } = this.#row(line);
@@ -36,30 +36,35 @@ export class Grid {
       else this.body.insertBefore(node, next);
     }
     this.#tabStop();
-    if (focused) this.#focus(focused);
+    if (held) this.focus(this.#current);
   }
 
-  focus(id) {
-    const row = this.#rows.get(id);
+  /** A row; if it is gone, its neighbour. */
+  focus(key) {
+    const row = this.#rows.get(key) ?? this.#rows.get(this.#current);
     if (row) this.#focus(row.node);
-    return Boolean(row);
   }
 
-  /** Removes what is no more; gives the row that inherits the focus of one of them. */
+  /** Removes what is no more; true if it had the focus. A neighbour inherits the place in the order of Tab. */
   #leave(wanted) {
-    const held = document.activeElement?.closest?.("tr");
-    let heir = null;
-    if (held?.parentNode === this.body && !wanted.has(held.key)) {
-      const stays = (node) => node && (wanted.has(node.key) ? node : stays(node.nextElementSibling));
-      const stayed = (node) => node && (wanted.has(node.key) ? node : stayed(node.previousElementSibling));
-      heir = stays(held) ?? stayed(held);
-    }
-    for (const [key, row] of this.#rows) {
-      if (wanted.has(key)) continue;
-      row.node.remove();
+    const gone = [...this.#rows].filter(([key]) => !wanted.has(key));
+    const held = gone.some(([, { node }]) => node.contains(document.activeElement));
+    if (gone.some(([key]) => key === this.#current)) this.#current = this.#neighbour(wanted);
+    for (const [key, { node }] of gone) {
+      node.remove();
       this.#rows.delete(key);
     }
-    return heir;
+    return held;
+  }
+
+  #neighbour(wanted) {
+    const { node } = this.#rows.get(this.#current);
+    const next = (from, way) => {
+      let other = from;
+      while (other && !wanted.has(other.key)) other = other[way];
+      return other?.key ?? null;
+    };
+    return next(node, "nextElementSibling") ?? next(node, "previousElementSibling");
   }
 
   #row(line) {

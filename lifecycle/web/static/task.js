@@ -7,11 +7,10 @@
   if (!answer.ok) return;
   const link = document.createElement("a");
   link.id = "open-container";
-  link.className = "btn btn-outline-secondary btn-sm";
+  link.className = "btn btn-outline-secondary";
   link.href = `${containers}/${path}`;
   link.textContent = "Open container";
-  const terminate = document.getElementById("task-terminate") || document.getElementById("task-revoke");
-  const heading = document.querySelector("main h1, main h2, .container-fluid h1, .container-fluid h2, h1, h2");
-  if (terminate) terminate.before(link, " ");
-  else if (heading) heading.append(" ", link);
+  const actions = document.querySelector(".detail-actions"); // since Flower 2.1; before, beside the heading
+  if (actions) actions.prepend(link);
+  else document.querySelector("h1, h2, h3")?.append(" ", link);
 })();
