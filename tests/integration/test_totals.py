@@ -144,6 +144,17 @@ AGO = {
 }
 
 
+def test_a_stop_is_counted_for_good_once_it_is_over(grove):
+    grove.run("w")
+    grove.mark("w")
+    assert count_for_good(grove) == 0
+    grove.end("w", stopped())
+    assert count_for_good(grove) == 2, "its ending, and the stop"
+    found = told(grove)
+    assert found[Counter.STOPS, "", "1", ""] == 1
+    assert [number for key, number in found.items() if key[0] is Counter.STOP_BUCKET] == [1]
+
+
 def test_a_stop_of_what_a_cut_off_run_left_is_over_when_its_container_goes_on(grove):
     cut_off = grove.run("coord")
     grove.run("child", cut_off)
