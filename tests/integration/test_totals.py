@@ -1,6 +1,5 @@
 """What metrics count: every row once, whoever counts or prunes at the same time, and nothing that was is forgotten."""
 
-import itertools
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -318,38 +317,6 @@ def wait_for_a_lock(grove):
                 return
         threading.Event().wait(0.01)
     pytest.fail("nobody waits for a lock")
-
-
-def test_every_order_of_counting_and_pruning_tells_the_same(sqlite_grove):
-    """Transactions on SQLite come one after another: these are all there are."""
-    grove, number = sqlite_grove, itertools.count()
-    acts = {
-        "end": lambda: end_one(grove, next(number)),
-        "stop": lambda: stop_one(grove, next(number)),
-        "count one": lambda: count_for_good(grove, 1),
-        "count all": lambda: count_for_good(grove),
-        "prune": lambda: prune(grove.database, older_than=0),
-    }
-    expected = {"COMPLETED": 0, "STOPPED": 0}
-    for order in itertools.permutations(acts):
-        for word in order:
-            acts[word]()
-            expected["COMPLETED"] += word == "end"
-            expected["STOPPED"] += word == "stop"
-            found = {status: value(grove, Counter.ENDINGS, status) for status in expected}
-            assert found == expected, f"after {word} in {order}"
-            assert value(grove, Counter.STOPS, "1") == expected["STOPPED"]
-
-
-def end_one(grove, number):
-    grove.run(f"w{number}")
-    grove.end(f"w{number}")
-
-
-def stop_one(grove, number):
-    grove.run(f"w{number}")
-    grove.mark(f"w{number}")
-    grove.end(f"w{number}", stopped())
 
 
 # The present
