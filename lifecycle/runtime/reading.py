@@ -9,7 +9,8 @@ from lifecycle.store import gauges, totals
 from lifecycle.store.engine import Database, limit_statements
 
 BATCH = 1_000  # rows counted for good in one transaction
-BUDGET = 1.0  # seconds of counting for good before a reading: what is left is for the next one
+BUDGET = 5.0  # seconds of counting for good before a reading: what is left is for the next one
+PATIENCE = 1.0  # seconds of waiting for others who count
 TIMEOUT = 5.0  # seconds that one statement may take, on PostgreSQL
 
 
@@ -48,17 +49,22 @@ def read(database: Database) -> Reading:
 
 
 def fold(database: Database, *, seconds: float, batch: int = BATCH) -> int:
-    """Count for good, whole batches at a time: less than one costs a reading nothing; how many rows."""
+    """Count for good, whole batches at a time: less than one costs a reading nothing; how many rows.
+
+    The pauses leave half of the time to stops and spawns: on SQLite they wait for one batch at most.
+    """
     end, count = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         with database.read() as connection:
             limit_statements(connection, TIMEOUT)
             if totals.backlog(connection, batch) < batch:
                 break
-        with database.begin(impatient=True, patience=BUDGET) as connection:
+        begun = time.monotonic()
+        with database.begin(impatient=True, patience=PATIENCE) as connection:
             limit_statements(connection, TIMEOUT)
             found = totals.fold(connection, batch)
         count += found
         if not found:  # others count them
             break
+        time.sleep(time.monotonic() - begun)
     return count

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lifecycle.domain.policy import check_seconds
-from lifecycle.store import prunes
+from lifecycle.store import prunes, totals
 from lifecycle.store.engine import Connection, Database
 from lifecycle.store.prunes import OLDEST, UNDATED, Place
 
@@ -41,6 +41,7 @@ def prune(database: Database, *, older_than: float, batch: int = BATCH, on_batch
     """
     before = _time_before(database, older_than)
     shears = _Shears(database, before, batch, on_batch or _tell_nobody)
+    shears.count_for_metrics()
     made = Pruned(shears.containers(), shears.log_lines(), shears.nodes(), shears.quarantines())
     counts = made.containers, made.log_lines, made.nodes, made.quarantines
     log.info("pruned containers=%d log_lines=%d nodes=%d quarantines=%d before=%s", *counts, before.isoformat())
@@ -72,6 +73,10 @@ class _Shears:
     before: datetime
     batch: int
     told: OnBatch
+
+    def count_for_metrics(self) -> None:
+        """What no metrics have counted for good yet, and not only what goes: a first scrape is to find little."""
+        self._each(lambda connection: totals.fold(connection, self.batch) or None, _tell_nobody)
 
     def containers(self) -> int:
         """Oldest first: children come before parents, as they ended before them.
@@ -108,7 +113,7 @@ class _Shears:
             lambda connection: prunes.delete_quarantines(connection, self.before, limit=self.batch) or None
         )
 
-    def _each(self, step: Step) -> int:
+    def _each(self, step: Step, told: OnBatch | None = None) -> int:
         """A transaction a step, until there is nothing left; how many rows went.
 
         The pause leaves half of the time to stops and spawns; on SQLite they wait for one step at most.
@@ -122,7 +127,7 @@ class _Shears:
             if gone is None:
                 return total
             total += gone
-            self.told(gone)
+            (told or self.told)(gone)
             time.sleep(took)
 
 

@@ -1,6 +1,7 @@
 """Totals: what has been counted for metrics, so that no counter goes down when the rows it came from are pruned.
 
-Rows that are not counted yet are found by an index over them alone. All that is there now is counted from now on.
+Rows that are not counted yet are found by an index over them alone. What is there now goes as counted, and counters
+begin at 0: a first scrape over a long history would take long.
 """
 
 import sqlalchemy as sa
@@ -18,6 +19,18 @@ UNCOUNTED = {
 }
 
 
+COUNTED = {  # PostgreSQL writes no row for it; SQLite cannot change a default
+    "postgresql": [
+        "ALTER TABLE {table} ADD COLUMN counted BOOLEAN NOT NULL DEFAULT true",
+        "ALTER TABLE {table} ALTER COLUMN counted SET DEFAULT false",
+    ],
+    "sqlite": [
+        "ALTER TABLE {table} ADD COLUMN counted BOOLEAN NOT NULL DEFAULT 0",
+        "UPDATE {table} SET counted = 1",
+    ],
+}
+
+
 def upgrade() -> None:
     op.create_table(
         "container_totals",
@@ -28,9 +41,11 @@ def upgrade() -> None:
         sa.Column("value", sa.Float, nullable=False),
     )
     op.execute("ALTER TABLE transitions ADD COLUMN attempt VARCHAR(40)")
+    dialect = op.get_context().dialect.name
     for table, which in UNCOUNTED.items():
-        op.execute(f"ALTER TABLE {table} ADD COLUMN counted BOOLEAN NOT NULL DEFAULT {_false()}")
-        where = sa.text(which.replace("false", _false()))
+        for statement in COUNTED[dialect]:
+            op.execute(statement.format(table=table))
+        where = sa.text(which if dialect == "postgresql" else which.replace("false", "0"))
         op.create_index(f"idx_{table}_uncounted", table, ["id"], postgresql_where=where, sqlite_where=where)
 
 
@@ -40,7 +55,3 @@ def downgrade() -> None:
         op.execute(f"ALTER TABLE {table} DROP COLUMN counted")
     op.execute("ALTER TABLE transitions DROP COLUMN attempt")
     op.drop_table("container_totals")
-
-
-def _false() -> str:
-    return "false" if op.get_context().dialect.name == "postgresql" else "0"

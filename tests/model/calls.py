@@ -6,7 +6,7 @@ from lifecycle.domain.counters import Counter
 from lifecycle.domain.ending import completed, failed, stopped
 from lifecycle.domain.policy import STOPPED_ORPHAN, Restarts
 from lifecycle.errors import ContainerStopped, ExecutionSuperseded, InvalidParent
-from lifecycle.store import containers, endings, interrupts, marks, nodes, orphans, runs, stops, totals
+from lifecycle.store import containers, endings, interrupts, marks, nodes, orphans, prunes, runs, stops, totals
 from lifecycle.trees import end, interrupt, recover, spawn, stop, sweep
 from lifecycle.trees.interrupt import Cut
 from tests.model.memory import PAST
@@ -188,6 +188,19 @@ def release_owed(memory):
     sweep.sweep_owed(memory.database)
 
 
+def count_for_good(memory):
+    """One transaction of a reading, of the smallest batch."""
+    with memory.database.begin() as connection:
+        return totals.fold(connection, 1)
+
+
+def prune(memory):
+    """One transaction of a prune: a batch of whatever has ended."""
+    with memory.database.begin() as connection:
+        before = prunes.time_before(connection, -1)
+        return prunes.delete(connection, prunes.take(connection, before, after=prunes.OLDEST, limit=1))
+
+
 CALLS = {
     "register": register,
     "spawn": spawn_,
@@ -215,4 +228,6 @@ CALLS = {
     "hand": hand,
     "sweep orphans": sweep_orphans,
     "release owed": release_owed,
+    "count for good": count_for_good,
+    "prune": prune,
 }

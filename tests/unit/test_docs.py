@@ -12,8 +12,10 @@ from lifecycle.settings import PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+METRICS = (ROOT / "docs" / "metrics.md").read_text()
 ROOMS = ("domain", "store", "trees", "services", "runtime", "cli", "web")
-LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/docker.md", "docs/api.md"]
+PAGES = ("architecture", "docker", "metrics", "api")
+LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in PAGES)]
 WIDEST = 160  # characters of a line: what a diff can show
 
 
@@ -63,6 +65,6 @@ def test_links_between_documents_lead_somewhere(name):
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("text", [README, ARCHITECTURE], ids=["README", "architecture"])
+@pytest.mark.parametrize("text", [README, ARCHITECTURE, METRICS], ids=["README", "architecture", "metrics"])
 def test_no_line_is_wider_than_a_diff(text):
     assert [line for line in text.splitlines() if len(line) > WIDEST] == []
