@@ -16,8 +16,8 @@ from workers.fleet.shapes import Agent, Cargo, Contract, Market, Ship, Waypoint
 PAGE = 20  # the most that the API gives at once
 WAITS = {"total": 3, "backoff_factor": 0.25, "backoff_jitter": 0.5, "max_backoff_wait": 10.0}
 BUSY = httpx.codes.TOO_MANY_REQUESTS
-# A question may be asked again whatever came of it, an order only if the API cannot have heard it.
-QUESTION = Retry(**WAITS, allowed_methods=["GET", "PATCH"])  # type: ignore[arg-type]
+# A question, and a wish that may be granted twice, is repeated whatever came of it; an order only if nobody heard it.
+QUESTION = Retry(**WAITS, allowed_methods=["GET", "PATCH", "POST"])  # type: ignore[arg-type]
 ORDER = Retry(
     **WAITS,  # type: ignore[arg-type]
     allowed_methods=["POST"],
@@ -73,10 +73,10 @@ class Client:
         return self._ask(f"/my/ships/{symbol}")
 
     def orbit(self, symbol: str) -> dict[str, Any]:
-        return self._order(f"/my/ships/{symbol}/orbit")
+        return self._call("POST", f"/my/ships/{symbol}/orbit")["data"]
 
     def dock(self, symbol: str) -> dict[str, Any]:
-        return self._order(f"/my/ships/{symbol}/dock")
+        return self._call("POST", f"/my/ships/{symbol}/dock")["data"]
 
     def navigate(self, symbol: str, waypoint: str) -> dict[str, Any]:
         """`nav` and `fuel`; the arrival is nav.route.arrival."""
@@ -129,7 +129,7 @@ class Client:
         return self._call("GET", path)["data"]
 
     def _order(self, path: str, **body: Any) -> Any:
-        return self._call("POST", path, json=body)["data"]
+        return self._call("POST", path, ORDER, json=body)["data"]
 
     def _pages(self, path: str, **filters: str) -> list[Any]:
         rows: list[Any] = []
@@ -140,8 +140,7 @@ class Client:
             if len(answer["data"]) < PAGE or len(rows) >= answer["meta"]["total"]:
                 return rows
 
-    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        retry = ORDER if method == "POST" else QUESTION
+    def _call(self, method: str, path: str, retry: Retry = QUESTION, **options: Any) -> dict[str, Any]:
         try:
             response = self._http.request(method, path, extensions={"retry": retry}, **options)
         except httpx.TransportError as error:
