@@ -20,6 +20,7 @@ from workers.fleet.tables import NOBODY, entries
 from workers.fleet.tables import metadata as fleet_tables
 
 AGENT = "TORWINDO"
+MARKETS = 12
 FAST = {"seed": 7, "compression": 1000, "rate": 10_000, "burst": 10_000}
 HASTE = {"FLEET_RATE": 1000, "FLEET_BURST": 1000, "FLEET_EVERY": 1, "FLEET_READ_TIMEOUT": 2, "FLEET_PATIENCE": 0.5}
 
@@ -87,6 +88,26 @@ class Armada(World):
         answer = json.loads(self.clerk.stdout.readline())
         assert isinstance(answer, list), answer
         return answer
+
+    def survey(self):
+        """Have scouts see every market once."""
+        scouts = self.begin("SCOUT_FLEET_COORDINATOR", system=self.system)
+        eventually("prices of all markets", lambda: self.seen() == MARKETS, 90)
+        self.lifecycle.stop(scouts)
+
+    def seen(self):
+        return len({row.waypoint for row in self.rows("fleet_prices")})
+
+    def best_trip(self):
+        """Arguments of a worker: what gains most, by the prices that were seen."""
+        rows = self.rows("fleet_prices")
+        pairs = [(buy, sell) for buy in rows for sell in rows if buy.good == sell.good]
+        buy, sell = max(pairs, key=lambda pair: pair[1].sell - pair[0].buy)
+        return {"good": buy.good, "buy_at": buy.waypoint, "sell_at": sell.waypoint, "min_margin": -100.0}
+
+    def ended(self, container_id, patience=60):
+        """The container once it has ended."""
+        return eventually("ended", lambda: (row := self.lifecycle.get(container_id)).is_ended and row, patience)
 
     def ships(self, role="HAULER"):
         return [ship["symbol"] for ship in self.api.ships() if ship["registration"]["role"] == role]
