@@ -1,4 +1,4 @@
-"""A fleet in a universe of its own: its server, nodes that run `workers`, and the books, which every test holds to the API."""
+"""A fleet in a universe of its own: its server, nodes that run `workers`, and the books that tests hold to the API."""
 
 import json
 import subprocess
@@ -71,9 +71,7 @@ class Armada(World):
     def clerk(self):
         """A process of the app that starts what tests want: a command each would take most of their time."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        return subprocess.Popen(
-            [sys.executable, "-c", CLERK], cwd=HERE, env=self.env, **pipes, preexec_fn=die_with_tests
-        )
+        return dying_with_tests([sys.executable, "-c", CLERK], env=self.env, **pipes)
 
     def begin(self, kind, **kwargs):
         """Start one container; its id."""
@@ -184,9 +182,7 @@ class Space:
     def __init__(self, options):
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         command = [sys.executable, "-m", "workers.fleet.universe", *words]
-        self._process = subprocess.Popen(
-            command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_tests
-        )
+        self._process = dying_with_tests(command, stdout=subprocess.PIPE, text=True)
         self.url = self._process.stdout.readline().strip()
         assert self.url.startswith("http://127.0.0.1:"), "the universe did not start"
 
@@ -200,3 +196,7 @@ class Space:
         self._process.terminate()
         self._process.wait(10)
         self._process.stdout.close()
+
+
+def dying_with_tests(command, **how):
+    return subprocess.Popen(command, cwd=HERE, **how, preexec_fn=die_with_tests)  # noqa: PLW1509 - as for nodes

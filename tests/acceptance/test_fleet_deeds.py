@@ -14,13 +14,10 @@ Refused = pytest.importorskip("workers.fleet.errors").Refused
 
 STOPS = 100
 AT_ONCE = 10
-NERVOUS = {
-    "heartbeat": 0.5,
-    "lease": 3,
-    "grace": 5,
-    "restart_backoff": "0.2,0.2,0.2",
-}  # a lost node's work goes on soon
-ORDERS = ["purchase", "sell", "refuel"]
+# What a lost node ran goes on soon.
+NERVOUS = {"heartbeat": 0.5, "lease": 3, "grace": 5, "restart_backoff": "0.2,0.2,0.2"}
+KINDS = {"purchase": "BUY", "sell": "SELL", "refuel": "REFUEL"}
+LEAST = 20  # units of fuel: no flight of any length
 
 pytestmark = pytest.mark.acceptance
 
