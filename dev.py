@@ -2,6 +2,7 @@
 """Four commands, from nothing but Python 3.11 with venv (uv is used when it is on PATH).
 
 python3 dev.py run [folder]                    the main job: crawls the *.py files of a folder, until Ctrl-C
+python3 dev.py run fleet                       the trading fleet in a universe of its own; --ships N, --probes N
 python3 dev.py test [arguments of pytest]      linters, types, floors, tests, coverage; with arguments only pytest
 python3 dev.py test --matrix                   the tests on other Pythons, libraries and PostgreSQL
 python3 dev.py test --stack                    docker-compose.yml on a Docker engine of its own

@@ -1,25 +1,28 @@
-"""Crawl the *.py files of a folder: a broker, two nodes, beat, and the tree until it is over or you end it."""
+"""Crawl the *.py files of a folder, or run the fleet: a broker, nodes, beat, and the tree until its end or yours."""
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from job import crawl, nodes, signals, stage, view
+from job import crawl, fleet, nodes, signals, stage, view
 from job.binaries import ServerMissing
 from job.processes import Failed
 from lifecycle import LifecycleError
+
+FLEET = "fleet"
 
 
 def main(arguments: Sequence[str]) -> int:
     signals.take_over()
     try:
-        options = parse(arguments)
+        play = as_told(arguments)
         os.chdir(Path(__file__).parents[1])
-        return play(options.folder, view.of(Console(highlight=False)))
+        return play(view.of(Console(highlight=False)))
     except signals.Ended as ended:
         return 128 + ended.number
     except (stage.Refusal, ServerMissing, Failed, LifecycleError) as problem:
@@ -27,9 +30,16 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
+def as_told(arguments: Sequence[str]) -> Callable[[view.View], int]:
+    """The fleet, if that is the first word; else a crawl."""
+    if arguments[:1] == [FLEET]:
+        return partial(fleet.play, fleet.parse(arguments[1:]))
+    return partial(crawled, parse(arguments).folder)
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.py run", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, help="where (default: Python's standard library)")
+    parser.add_argument("folder", nargs="?", type=Path, help="where (default: Python's standard library); or: fleet")
     options = parser.parse_args(arguments)
     if options.folder:
         options.folder = options.folder.resolve()
@@ -38,7 +48,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def play(folder: Path | None, picture: view.View) -> int:
+def crawled(folder: Path | None, picture: view.View) -> int:
     """Each part stands on those above it, and leaves before them."""
     with stage.alone(), stage.broker() as server, stage.environment():
         nodes.migrate()

@@ -1,4 +1,4 @@
-"""A fleet in a universe of its own: its server, nodes that run `workers`, and the books, which every test holds to the API."""
+"""A fleet in a universe of its own: its server, nodes that run `workers`, and the books that tests hold to the API."""
 
 import json
 import subprocess
@@ -20,6 +20,7 @@ from workers.fleet.tables import NOBODY, entries
 from workers.fleet.tables import metadata as fleet_tables
 
 AGENT = "TORWINDO"
+MARKETS = 12
 FAST = {"seed": 7, "compression": 1000, "rate": 10_000, "burst": 10_000}
 HASTE = {"FLEET_RATE": 1000, "FLEET_BURST": 1000, "FLEET_EVERY": 1, "FLEET_READ_TIMEOUT": 2, "FLEET_PATIENCE": 0.5}
 
@@ -70,9 +71,7 @@ class Armada(World):
     def clerk(self):
         """A process of the app that starts what tests want: a command each would take most of their time."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        return subprocess.Popen(
-            [sys.executable, "-c", CLERK], cwd=HERE, env=self.env, **pipes, preexec_fn=die_with_tests
-        )
+        return dying_with_tests([sys.executable, "-c", CLERK], env=self.env, **pipes)
 
     def begin(self, kind, **kwargs):
         """Start one container; its id."""
@@ -87,6 +86,26 @@ class Armada(World):
         answer = json.loads(self.clerk.stdout.readline())
         assert isinstance(answer, list), answer
         return answer
+
+    def survey(self):
+        """Have scouts see every market once."""
+        scouts = self.begin("SCOUT_FLEET_COORDINATOR", system=self.system)
+        eventually("prices of all markets", lambda: self.seen() == MARKETS, 90)
+        self.lifecycle.stop(scouts)
+
+    def seen(self):
+        return len({row.waypoint for row in self.rows("fleet_prices")})
+
+    def best_trip(self):
+        """Arguments of a worker: what gains most, by the prices that were seen."""
+        rows = self.rows("fleet_prices")
+        pairs = [(buy, sell) for buy in rows for sell in rows if buy.good == sell.good]
+        buy, sell = max(pairs, key=lambda pair: pair[1].sell - pair[0].buy)
+        return {"good": buy.good, "buy_at": buy.waypoint, "sell_at": sell.waypoint, "min_margin": -100.0}
+
+    def ended(self, container_id, patience=60):
+        """The container once it has ended."""
+        return eventually("ended", lambda: (row := self.lifecycle.get(container_id)).is_ended and row, patience)
 
     def ships(self, role="HAULER"):
         return [ship["symbol"] for ship in self.api.ships() if ship["registration"]["role"] == role]
@@ -163,9 +182,7 @@ class Space:
     def __init__(self, options):
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         command = [sys.executable, "-m", "workers.fleet.universe", *words]
-        self._process = subprocess.Popen(
-            command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_tests
-        )
+        self._process = dying_with_tests(command, stdout=subprocess.PIPE, text=True)
         self.url = self._process.stdout.readline().strip()
         assert self.url.startswith("http://127.0.0.1:"), "the universe did not start"
 
@@ -179,3 +196,7 @@ class Space:
         self._process.terminate()
         self._process.wait(10)
         self._process.stdout.close()
+
+
+def dying_with_tests(command, **how):
+    return subprocess.Popen(command, cwd=HERE, **how, preexec_fn=die_with_tests)  # noqa: PLW1509 - as for nodes

@@ -131,25 +131,44 @@ def doors(tmp_path_factory, sqlite_template, new_place):
     world.close()
 
 
-@pytest.fixture
-def new_armada(tmp_path_factory, sqlite_template, new_place):
-    """Makes fleets, each in a universe of its own and on a fresh database."""
+@pytest.fixture(scope="session")
+def armadas(tmp_path_factory, sqlite_template, new_place):
+    """Makes fleets, each in a universe of its own and on a fresh database; who asks closes it."""
     pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
     from tests.acceptance.armada import Armada
-
-    armadas = []
 
     def make(database_url=None, universe=None, player=None, **settings):
         folder = tmp_path_factory.mktemp("armada")
         if database_url is None:
             database_url = f"sqlite:///{shutil.copy(sqlite_template, folder)}"
         how = {"universe": universe, "player": player, "database_url": database_url, **CALM, **settings}
-        armadas.append(Armada(folder, **how, **new_place()))
-        return armadas[-1]
+        return Armada(folder, **how, **new_place())
+
+    return make
+
+
+@pytest.fixture
+def new_armada(armadas):
+    """Makes fleets for one test."""
+    made = []
+
+    def make(*arguments, **options):
+        made.append(armadas(*arguments, **options))
+        return made[-1]
 
     yield make
-    for armada in armadas:
+    for armada in made:
         armada.close()
+
+
+@pytest.fixture(scope="module")
+def armada(armadas):
+    """One for all tests of a file that leave it at rest; scouts have been everywhere once."""
+    made = armadas(universe={"ships": 1, "probes": 2}, player=12)
+    made.start(slots=3)
+    made.survey()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

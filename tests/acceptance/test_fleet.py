@@ -8,6 +8,8 @@ import pytest
 from lifecycle import Status
 from tests.acceptance.world import eventually, migrate
 
+MARKETS = pytest.importorskip("tests.acceptance.armada").MARKETS
+
 THREE = {"SCOUT_FLEET_COORDINATOR", "ARBITRAGE_COORDINATOR", "CONTRACT_FLEET_COORDINATOR"}
 FAR = {"compression": 1, "floor": 600}  # a flight takes ten minutes
 AT_ONCE = 3.0  # seconds: a stop of what flies has nobody to wait for
@@ -73,26 +75,23 @@ def test_two_hundred_ships_fly_on_two_slots_and_a_stop_does_not_wait_for_one(new
     assert armada.violations() == []
 
 
-def test_one_coordinator_a_system_and_player_whoever_starts_it(new_armada):
-    armada = new_armada()
+def test_one_coordinator_a_system_and_player_whoever_starts_it(armada):
     first = armada.begin("ARBITRAGE_COORDINATOR", system=armada.system)
-    again = armada.command("start", "ARBITRAGE_COORDINATOR", f"system={armada.system}")
+    again = armada.command("start", "ARBITRAGE_COORDINATOR", f"system={armada.system}", "--player-id", armada.player)
     assert again.returncode == 1
     assert f"arbitrage:{armada.system} is held by container {first}" in again.stderr
     armada.begin("ARBITRAGE_COORDINATOR", system="X1-OTHER")
+    armada.stop_all()
 
 
 def test_ten_workers_at_once_do_not_overspend_together(new_armada):
     """Each may take a fifth; together they must leave the minimum."""
     armada = new_armada(universe={"ships": 10, "probes": 1, "credits": 20_000})
     armada.start(slots=6)
-    scouts = armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
-    eventually("prices of all markets", lambda: len({row.waypoint for row in armada.rows("fleet_prices")}) == 12, 90)
-    armada.lifecycle.stop(scouts)
-    good, buy_at, sell_at = worth_it(armada)
+    armada.survey()
     minimum = armada.ledger.credits()[0] - 3_000
     armada.ledger.keep_at_least(minimum)
-    trip = {"good": good, "buy_at": buy_at, "sell_at": sell_at, "min_margin": -100.0}
+    trip = armada.best_trip()
     armada.begin_all("ARBITRAGE_WORKER", [{"ship": ship, **trip} for ship in armada.ships()])
     eventually("all ten ended", lambda: ended(armada) == 10, 90)
     bought = armada.deeds("BUY")
@@ -109,16 +108,14 @@ def test_ten_workers_at_once_do_not_overspend_together(new_armada):
     assert all("may be spent" in message for message in refused)
 
 
-def test_a_worker_that_gains_nothing_is_failed_and_its_run_is_written(new_armada):
-    armada = new_armada()
-    armada.start(slots=2)
+def test_a_worker_that_gains_nothing_is_failed_and_its_run_is_written(armada):
     ship, home = armada.ships()[0], armada.api.agent()["headquarters"]
     good = armada.api.market(home)["exports"][0]["symbol"]
     worker = armada.begin("ARBITRAGE_WORKER", ship=ship, good=good, buy_at=home, sell_at=home)
-    row = eventually("ended", lambda: (row := armada.lifecycle.get(worker)).is_ended and row)
+    row = armada.ended(worker)
     assert (row.status, row.exit_code) == ("FAILED", 1)
     assert row.exit_message.startswith("NothingGained: ")
-    (log,) = armada.rows("arbitrage_execution_logs")
+    log = armada.rows("arbitrage_execution_logs")[-1]
     assert (log.container_id, log.success, log.error_message) == (worker, False, row.exit_message)
     assert log.units_purchased == 0
     assert not armada.lifecycle.assignments()
@@ -128,7 +125,7 @@ def test_a_lost_scout_is_replaced_and_what_scouts_write_is_what_arbitrage_reads(
     armada = new_armada()
     armada.start(slots=3)
     root = armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
-    eventually("prices of all markets", lambda: len({row.waypoint for row in armada.rows("fleet_prices")}) == 12, 90)
+    eventually("prices of all markets", lambda: armada.seen() == MARKETS, 90)
     first = {each.tags["ship"]: each.id for each in armada.live("SCOUT")}
     tours = {row.ship: row.markets for row in armada.rows("fleet_tours")}
     assert set(tours) == set(first) == set(armada.ships("SATELLITE"))
@@ -156,17 +153,11 @@ def test_a_lost_scout_is_replaced_and_what_scouts_write_is_what_arbitrage_reads(
     armada.stop_all()
 
 
-def test_a_token_belongs_to_one_player(new_armada):
-    armada = new_armada(player=12)
-    armada.start(slots=2)
-    root = armada.begin("CONTRACT_FLEET_COORDINATOR")
-    eventually("a contract", lambda: armada.rows("fleet_contracts"))
-    armada.lifecycle.stop(root)
+def test_a_token_belongs_to_one_player(armada):
     (other,) = armada.begin_all("CONTRACT_FLEET_COORDINATOR", [{}], player=13)
-    row = eventually("refused", lambda: (row := armada.lifecycle.get(other)).is_ended and row)
+    row = armada.ended(other)
     assert row.status is Status.FAILED
     assert row.exit_message.startswith("WrongPlayer: the token is that of agent TORWINDO")
-    armada.stop_all()
 
 
 def far_market(armada):
@@ -185,11 +176,3 @@ def ended(armada):
 
 def scout_of(armada, ship):
     return next((each for each in armada.live("SCOUT") if each.tags["ship"] == ship), None)
-
-
-def worth_it(armada):
-    """The dearest good that is sold somewhere else for more than it costs here."""
-    rows = armada.rows("fleet_prices")
-    pairs = [(buy, sell) for buy in rows for sell in rows if buy.good == sell.good and sell.sell > buy.buy]
-    buy, sell = max(pairs, key=lambda pair: pair[0].buy)
-    return buy.good, buy.waypoint, sell.waypoint

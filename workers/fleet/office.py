@@ -19,6 +19,7 @@ from workers.fleet.pace import PATIENCE
 from workers.fleet.prices import Prices
 
 log = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request would be most of a container's logs
 COORDINATOR = {"iterations": -1, "max_restarts": 1_000}  # it is to outlive any number of lost nodes
 WORKER = {"max_restarts": 100}
 
