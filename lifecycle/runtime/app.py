@@ -61,7 +61,7 @@ class Lifecycle(Records, Upkeep):
         hooks.install(self)
         schedule.install(self)
         entrances.install(self)
-        plugins.join()
+        plugins.join(self)
 
     @cached_property
     def settings(self) -> Settings:

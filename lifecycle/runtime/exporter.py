@@ -52,7 +52,7 @@ class Exporter:
         from lifecycle.runtime.metrics import register  # noqa: PLC0415 - see above
 
         server = _Server((host, port), MetricsHandler.factory(REGISTRY), bind_and_activate=True)
-        register(self._lifecycle)
+        register(lambda: self._lifecycle)
         self._server = server
         if not is_green():  # no pool of gevent's forks
             os.register_at_fork(after_in_child=server.socket.close)  # else a child would keep the port

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import REGISTRY
@@ -14,7 +15,6 @@ from lifecycle.runtime.families import families
 from lifecycle.runtime.native import native, start_thread
 from lifecycle.runtime.reading import Reading, read
 from lifecycle.settings import Settings
-from lifecycle.store.engine import Database
 
 if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
@@ -27,8 +27,8 @@ STALE = 60.0  # seconds after which an old reading is none, beyond the time betw
 class Metrics(Collector):
     """Reads the database in a thread of its own when it is asked, at most so often; tells what was read last."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database, self._settings = database, settings
+    def __init__(self, find: Callable[[], "Lifecycle"]) -> None:
+        self._find = find
         self._reading: Reading | None = None
         self._read_at = self._asked_at = float("-inf")
         self._one = native("_thread", "allocate_lock")()
@@ -41,13 +41,22 @@ class Metrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Every metric; only that there is none where the database tells nothing. Never raises."""
+        try:
+            settings, _ = self._settings, self._lifecycle.database
+        except LifecycleError as error:  # no database is set, or nothing works with what is
+            self._tell(error)
+            return []
         self._refresh()
-        return families(self._settings.metrics_prefix, self._now())
+        return families(settings.metrics_prefix, self._now())
+
+    @cached_property
+    def _lifecycle(self) -> "Lifecycle":
+        """Looked for by the first scrape: by then its app is configured."""
+        return self._find()
 
     @property
-    def url(self) -> str:
-        """Of which database."""
-        return self._database.url.render_as_string(hide_password=True)
+    def _settings(self) -> Settings:
+        return self._lifecycle.settings
 
     def _now(self) -> Reading | None:
         age = time.monotonic() - self._read_at
@@ -63,7 +72,7 @@ class Metrics(Collector):
 
     def _read(self) -> None:
         try:
-            self._reading = read(self._database)
+            self._reading = read(self._lifecycle.database)
             self._read_at = time.monotonic()
             self._tell(None)
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever asks is answered
@@ -81,16 +90,14 @@ class Metrics(Collector):
         self._fails = error is not None
 
 
-_registered: dict[str, Metrics] = {}
+_registered: list[Metrics] = []
 
 
-def register(lifecycle: "Lifecycle") -> Metrics:
-    """Have the metrics of this process told with all others of it; once, however often it is called."""
-    settings = lifecycle.settings
-    made = Metrics(lifecycle.database, settings)
-    found = _registered.setdefault(settings.metrics_prefix, made)
-    if found is made:
-        REGISTRY.register(made)
-    elif found.url != made.url:
-        log.warning("metrics told of one database only url=%s not=%s", found.url, made.url)
-    return found
+def register(find: Callable[[], "Lifecycle"]) -> None:
+    """Have a Lifecycle's metrics told with all others of this process; the first scrape finds it.
+
+    Once: a scrape with a metric in it twice is refused, so it is that of the first call.
+    """
+    if not _registered:
+        _registered.append(Metrics(find))
+        REGISTRY.register(_registered[0])

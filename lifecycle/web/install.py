@@ -3,16 +3,20 @@
 import logging
 from typing import Any
 
+from celery import current_app
+
+from lifecycle.runtime.app import Lifecycle
+
 log = logging.getLogger("lifecycle.flower")
 NAME = "containers"
 OVERLAID = ("navbar.html", "task.html", "containers.html", "container.html", "services.html")
 
 
-def install() -> bool:
-    """Give Flower a Containers tab; False, with one warning, where this Flower is not as we know it.
+def install(lifecycle: Lifecycle | None = None) -> bool:
+    """Give Flower a Containers tab, and its `/metrics` ours; False, with one warning, where it is not as we know it.
 
-    Safe to call twice. To be called before Flower makes its application: as the app is imported, or in
-    `flowerconfig.py`.
+    lifecycle: that of Celery's current app, if it is not given. Safe to call twice. To be called before Flower makes
+    its application: as the app is imported, or in `flowerconfig.py`.
     """
     try:
         from flower import urls  # noqa: PLC0415 - an extra, and what may fail
@@ -20,6 +24,7 @@ def install() -> bool:
         if any(getattr(each, "name", None) == NAME for each in urls.handlers):
             return True
         _add(urls)
+        _register(lifecycle)
     except Exception:  # whatever has changed in Flower, it is to start
         log.warning("the Containers page is not in this Flower", exc_info=True)
         return False
@@ -37,3 +42,9 @@ def _add(urls: Any) -> None:
     ours = handlers()
     urls.handlers[0:0] = ours
     urls.settings["template_loader"] = overlay
+
+
+def _register(lifecycle: Lifecycle | None) -> None:
+    from lifecycle.runtime.metrics import register  # noqa: PLC0415 - needs prometheus_client
+
+    register(lambda: lifecycle or getattr(current_app, "lifecycle", None) or Lifecycle(current_app))

@@ -20,13 +20,6 @@ pytest.importorskip("flower")
 pytestmark = pytest.mark.acceptance
 PREFIX = "spacetraders_"
 STOPS = f"{PREFIX}container_cascade_stops_total"
-DOOR = """
-from pipelines import lifecycle as ours
-
-from lifecycle.web.metrics import register
-
-register(ours)
-"""
 
 
 def scraped(port):
@@ -64,8 +57,7 @@ def metered_world(new_world, ports):
 def flower(metered_world, ports, tmp_path_factory):
     """Flower with our metrics on its own page."""
     folder = tmp_path_factory.mktemp("flower")
-    (folder / "flowerconfig.py").write_text(DOOR)
-    words = ["--address=127.0.0.1", f"--port={ports[2]}", f"--conf={folder / 'flowerconfig.py'}"]
+    words = ["--address=127.0.0.1", f"--port={ports[2]}"]
     with (folder / "flower.log").open("wb") as log:
         process = subprocess.Popen(
             metered_world.celery("flower", *words),

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
@@ -26,6 +27,10 @@ from tests.integration.test_queries import caught
 
 AT_ONCE = Settings(metrics_every=0.001)
 RARELY = Settings(metrics_every=600)
+
+
+def metrics_of(database, settings):
+    return Metrics(lambda: SimpleNamespace(database=database, settings=settings))
 
 
 def scraped(collector):
@@ -53,7 +58,7 @@ def grow(grove):
 
 def test_what_a_scrape_tells(grove):
     grow(grove)
-    found = scraped(Metrics(grove.database, Settings(metrics_prefix="fleet_")))
+    found = scraped(metrics_of(grove.database, Settings(metrics_prefix="fleet_")))
     assert found["fleet_container_metrics_up",] == 1
     assert found["fleet_container_active_total", "0", "HAUL"] == 5
     assert found["fleet_container_active_total", "1", "HAUL"] == 0
@@ -69,7 +74,7 @@ def test_what_a_scrape_tells(grove):
 
 def test_the_buckets_of_a_histogram_add_up(grove):
     grow(grove)
-    found = scraped(Metrics(grove.database, RARELY))
+    found = scraped(metrics_of(grove.database, RARELY))
     name = "lifecycle_container_cascade_stop_duration_seconds"
     counts = [found[f"{name}_bucket", "2", bound] for bound in (*BOUNDS, "+Inf")]
     assert counts == sorted(counts)
@@ -84,7 +89,7 @@ def test_a_pass_is_told_when_it_has_run(grove):
         passes.begin(connection, "sweep", by="test", at_most_every=1)
         passes.begin(connection, "prune", by="test", at_most_every=1)
         passes.done(connection, "sweep", 3)
-    found = scraped(Metrics(grove.database, RARELY))
+    found = scraped(metrics_of(grove.database, RARELY))
     assert found["lifecycle_container_pass_runs_total", "sweep"] == 1
     assert abs(found["lifecycle_container_pass_last_run_timestamp_seconds", "sweep"] - time.time()) < 60
     assert ("lifecycle_container_pass_last_run_timestamp_seconds", "prune") not in found, "it has never come to its end"
@@ -92,12 +97,12 @@ def test_a_pass_is_told_when_it_has_run(grove):
 
 def test_to_register_asks_the_database_nothing(grove):
     with caught(grove.database) as statements:
-        CollectorRegistry().register(Metrics(grove.database, RARELY))
+        CollectorRegistry().register(metrics_of(grove.database, RARELY))
     assert statements == []
 
 
 def test_many_scrapes_are_one_reading(grove):
-    collector = Metrics(grove.database, RARELY)
+    collector = metrics_of(grove.database, RARELY)
     before = scraped(collector)
     with caught(grove.database) as statements:
         grow(grove)
@@ -107,7 +112,7 @@ def test_many_scrapes_are_one_reading(grove):
 
 
 def test_the_next_scrape_after_a_while_tells_what_has_happened(grove):
-    collector = Metrics(grove.database, AT_ONCE)
+    collector = metrics_of(grove.database, AT_ONCE)
     assert scraped(collector)["lifecycle_container_cascade_stops_total", "2"] == 0
     grow(grove)
     time.sleep(0.002)
@@ -116,7 +121,7 @@ def test_the_next_scrape_after_a_while_tells_what_has_happened(grove):
 
 def test_without_a_database_a_scrape_tells_only_that_and_it_is_logged_once(grove, caplog):
     dead = Database(f"postgresql://nobody@127.0.0.1:{free_port()}/none")
-    collector = Metrics(dead, AT_ONCE)
+    collector = metrics_of(dead, AT_ONCE)
     for _ in range(3):
         assert scraped(collector) == {("lifecycle_container_metrics_up",): 0}
         time.sleep(0.002)
@@ -131,7 +136,7 @@ def test_without_a_database_a_scrape_tells_only_that_and_it_is_logged_once(grove
 @pytest.mark.postgres
 def test_a_database_that_hangs_keeps_no_scrape_waiting(postgres_grove, monkeypatch):
     monkeypatch.setattr("lifecycle.runtime.reading.TIMEOUT", 3 * PATIENCE)
-    collector = Metrics(postgres_grove.database, AT_ONCE)
+    collector = metrics_of(postgres_grove.database, AT_ONCE)
     assert scraped(collector)["lifecycle_container_metrics_up",] == 1
     with postgres_grove.database.begin() as connection:
         connection.execute(sa.text("LOCK TABLE containers, transitions IN ACCESS EXCLUSIVE MODE"))
@@ -146,7 +151,7 @@ def test_a_database_that_hangs_keeps_no_scrape_waiting(postgres_grove, monkeypat
 
 
 def test_an_old_reading_is_none(grove, monkeypatch):
-    collector = Metrics(grove.database, RARELY)
+    collector = metrics_of(grove.database, RARELY)
     assert scraped(collector)["lifecycle_container_metrics_up",] == 1
     collector._read_at -= RARELY.metrics_every + metrics.STALE + 1
     assert scraped(collector) == {("lifecycle_container_metrics_up",): 0}
@@ -168,30 +173,37 @@ def make_app(sqlite_database):
         return made[-1]
 
     yield make
-    for found in metrics._registered.values():
+    for found in metrics._registered:
         REGISTRY.unregister(found)
     metrics._registered.clear()
     for each in made:
-        each.database.dispose()
+        if each.settings.database_url:
+            each.database.dispose()
 
 
-def test_two_apps_on_one_database_are_told_once(make_app, caplog):
-    assert register(make_app()) is register(make_app())
-    assert generate_latest(REGISTRY).count(b"\nlifecycle_container_metrics_up ") == 1
-    assert "one database only" not in caplog.text
+def test_the_first_of_a_process_is_told_once(make_app):
+    for each in (make_app(), make_app(), make_app(metrics_prefix="fleet_")):
+        register(lambda each=each: each)
+    assert generate_latest(REGISTRY).count(b"container_metrics_up 1.0") == 1
 
 
-def test_a_second_database_is_not_mixed_in(make_app, tmp_path, caplog):
-    first = register(make_app())
-    assert register(make_app(url=f"sqlite:///{tmp_path}/other.db")) is first
-    assert "metrics told of one database only" in caplog.text
+def test_an_app_is_configured_by_the_first_scrape_not_before(make_app, caplog):
+    lifecycle = make_app()
+    register(lambda: lifecycle)
+    lifecycle.app.conf.lifecycle_metrics_prefix = "fleet_"
+    assert b"\nfleet_container_metrics_up 1.0" in generate_latest(REGISTRY)
 
 
-def test_another_prefix_is_told_beside_it(make_app):
-    assert register(make_app()) is not register(make_app(metrics_prefix="fleet_"))
-    told = generate_latest(REGISTRY)
-    assert b"\nlifecycle_container_metrics_up 1.0" in told
-    assert b"\nfleet_container_metrics_up 1.0" in told
+def test_without_a_database_there_are_no_metrics_and_one_warning(make_app, caplog, monkeypatch):
+    monkeypatch.delenv("LIFECYCLE_DATABASE_URL", raising=False)
+    lifecycle = make_app()
+    lifecycle.app.conf.lifecycle_database_url = None
+    register(lambda: lifecycle)
+    for _ in range(2):
+        assert b"container_metrics_up" not in generate_latest(REGISTRY)
+    assert [each.getMessage().partition(":")[0] for each in caplog.records] == [
+        "metrics not read error=no database is set"
+    ]
 
 
 @contextmanager
@@ -208,7 +220,7 @@ def test_without_a_port_nothing_is_served(make_app):
     threads = threading.active_count()
     with exporting(make_app()):
         assert threading.active_count() == threads
-    assert metrics._registered == {}
+    assert metrics._registered == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -230,7 +242,7 @@ def test_a_port_in_use_is_one_warning(make_app, caplog):
             pass
     [record] = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert record.getMessage().startswith(f"metrics not served host=127.0.0.1 port={port} error=")
-    assert metrics._registered == {}
+    assert metrics._registered == []
 
 
 def test_without_prometheus_client_a_port_is_one_warning(make_app, caplog, monkeypatch):
