@@ -96,6 +96,17 @@ def site(world, new_site):
     return new_site(world, LOGIN)
 
 
+@pytest.fixture(scope="session")
+def still_world(new_world, chromium):
+    """No node is here: what its rows say stays as it is."""
+    return new_world()
+
+
+@pytest.fixture(scope="session")
+def still_site(still_world, new_site):
+    return new_site(still_world, LOGIN)
+
+
 @pytest.fixture
 def scene(world):
     scene = Scene(world)

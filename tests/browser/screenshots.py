@@ -46,22 +46,44 @@ def new_world(home, broker):
 
 def populate(world):
     """Coordinators at work, one at rest, one that comes back, and some that have ended."""
-    start(world, "COORDINATOR", "scouting-coordinator-5e11a9c0", tags={"operation": "scouting"}, player_id=3, kwargs={
-        "children": [plan(f"scouting-probe-{number:02}", "WORKER", queue="probes") for number in range(48)]})
-    workers = [plan(f"mining-worker-{ship}-{part}", "COUNTING", {"seconds": 0.7}, resources=[f"ship:{ship}:{part}"])
-               for ship, part in ((SHIPS[2], "4f0c2d11"), (SHIPS[3], "9b7e3a52"))]
+    start(
+        world,
+        "COORDINATOR",
+        "scouting-coordinator-5e11a9c0",
+        tags={"operation": "scouting"},
+        player_id=3,
+        kwargs={"children": [plan(f"scouting-probe-{number:02}", "WORKER", queue="probes") for number in range(48)]},
+    )
+    workers = [
+        plan(f"mining-worker-{ship}-{part}", "COUNTING", {"seconds": 0.7}, resources=[f"ship:{ship}:{part}"])
+        for ship, part in ((SHIPS[2], "4f0c2d11"), (SHIPS[3], "9b7e3a52"))
+    ]
     workers.append(plan("mining-surveyor-77aa01fe", "FAILING", {"seconds": 0.5}))
-    start(world, "COORDINATOR", "mining-coordinator-0c4d19be", tags={"operation": "mining"}, player_id=3,
-          kwargs={"children": workers})
+    start(
+        world,
+        "COORDINATOR",
+        "mining-coordinator-0c4d19be",
+        tags={"operation": "mining"},
+        player_id=3,
+        kwargs={"children": workers},
+    )
     start(world, "SLEEPY", "contract-watch-31d8aa07", tags={"operation": "contracts"}, player_id=3)
     start(world, "RECONNECTING", "market-feed-a91b77e3", {"fails": 9}, tags={"operation": "arbitrage"}, player_id=3)
     deep = plan("arbitrage-buyer-6c1f20d4", "COUNTING", {"seconds": 0.9}, tags={"good": "fuel"})
     traders = [
-        plan(f"arbitrage-worker-{SHIPS[0]}-87daeda7", "COORDINATOR", {"children": [deep]}, resources=["ship:TORWINDO-8"]),
+        plan(
+            f"arbitrage-worker-{SHIPS[0]}-87daeda7", "COORDINATOR", {"children": [deep]}, resources=["ship:TORWINDO-8"]
+        ),
         plan(f"arbitrage-worker-{SHIPS[1]}-1f4be902", "COUNTING", {"seconds": 0.8}, resources=["ship:TORWINDO-9"]),
     ]
-    start(world, "COORDINATOR", "arbitrage-coordinator-d20f6b3a", tags={"operation": "arbitrage"}, player_id=3,
-          kwargs={"children": traders})
+    start(
+        world,
+        "COORDINATOR",
+        "arbitrage-coordinator-d20f6b3a",
+        tags={"operation": "arbitrage"},
+        player_id=3,
+        kwargs={"children": traders},
+    )
     eventually("the probes are recorded", lambda: len(world.lifecycle.find(limit=None)) >= 58)
     eventually("one failed", lambda: world.lifecycle.get("mining-surveyor-77aa01fe").is_ended)
     eventually("one rests", lambda: world.lifecycle.get("contract-watch-31d8aa07").wake_at)

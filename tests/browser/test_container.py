@@ -67,7 +67,9 @@ def test_the_log_follows_and_knows_levels_and_children(scene, visitor, page):
     seen = lines.count()
     eventually("more lines come", lambda: lines.count() > seen)
     page.get_by_label("Level").select_option("WARNING")
-    eventually("only warnings", lambda: lines.count() and set(page.locator(".c-level").all_inner_texts()) == {"WARNING"})
+    eventually(
+        "only warnings", lambda: lines.count() and set(page.locator(".c-level").all_inner_texts()) == {"WARNING"}
+    )
     page.get_by_label("Only lines with").fill("no line has this")
     assert not page.locator(".c-log:visible").count()
     see(visitor, scene, "teller")

@@ -61,13 +61,13 @@ def test_enter_opens_a_container(scene, visitor, page):
 
 
 def test_the_focus_goes_to_a_neighbour_of_what_ends(scene, visitor, page, tmp_path):
-    scene.run(scene.plan("first", until=str(tmp_path / "over")))
-    scene.run(scene.plan("second"))
+    for name, until in (("first", None), ("second", str(tmp_path / "over")), ("third", None)):
+        scene.run(scene.plan(name, until=until))
     visitor.open(f"/containers?q={scene.suffix}")
-    visitor.row(scene.id("first")).focus()
+    visitor.row(scene.id("second")).focus()
     (tmp_path / "over").touch()
-    visitor.row(scene.id("first")).wait_for(state="detached")
-    assert visitor.focused() == scene.id("second")
+    visitor.row(scene.id("second")).wait_for(state="detached")
+    assert visitor.focused() == scene.id("first")
 
 
 def test_the_tree_says_what_it_is_to_who_cannot_see_it(scene, visitor, page):

@@ -30,14 +30,13 @@ def test_on_a_phone_all_is_in_reach(scene, site, new_visitor):
     visitor.row(scene.id("deeper")).wait_for()
     assert no_wider_than_the_window(page)
     title, live = page.locator("h1").bounding_box(), page.locator(".refresh-status").bounding_box()
-    assert live["y"] < title["y"] + title["height"] and live["x"] + live["width"] <= 390
+    assert live["y"] < title["y"] + title["height"], "beside the title"
+    assert live["x"] + live["width"] <= 390
     for status in ("RUNNING", "STOPPED"):
-        box = page.locator(f"[data-status={status}]").bounding_box()
-        assert 0 <= box["x"] and box["x"] + box["width"] <= 390
+        assert in_sight(page.locator(f"[data-status={status}]")), status
     row = visitor.row(scene.id("deeper"))
     for what in (".c-id", ".c-status", ".c-stop", ".c-cell-age", ".c-cell-node"):
-        box = row.locator(what).bounding_box()
-        assert 0 <= box["x"] and box["x"] + box["width"] <= 390, what
+        assert in_sight(row.locator(what)), what
     row.locator(".c-stop").click()
     dialog = page.locator("dialog[open]")
     dialog.get_by_role("button", name="Stop 1 container").wait_for()
@@ -47,6 +46,12 @@ def test_on_a_phone_all_is_in_reach(scene, site, new_visitor):
     page.locator("#container-timeline li").first.wait_for()
     assert no_wider_than_the_window(page)
     assert page.get_by_role("button", name="Stop", exact=True).first.bounding_box()["x"] >= 0
+
+
+def in_sight(locator):
+    """Not cut off, left or right."""
+    box = locator.bounding_box()
+    return box["x"] >= 0 and box["x"] + box["width"] <= NARROW["width"]
 
 
 def lightness(page, selector, what):

@@ -7,7 +7,6 @@ import pytest
 
 from lifecycle.store.tables import container_tags, containers
 from tests.acceptance.world import eventually
-from tests.browser.site import LOGIN
 
 ROOTS, EACH = 800, 9
 FIRST, AGAIN = 300_000, 50_000  # bytes
@@ -15,16 +14,15 @@ SOON = 5.0  # seconds: a bound for a loaded machine, no measure
 
 
 @pytest.fixture(scope="module")
-def crowd(new_world, new_site):
+def crowd(still_world, still_site):
     """A Flower on 800 coordinators of nine workers each, and one of two thousand."""
-    world = new_world()
-    with world.lifecycle.database.begin() as connection:
+    with still_world.lifecycle.database.begin() as connection:
         rows = list(trees())
         for first in range(0, len(rows), 500):
             connection.execute(containers.insert(), rows[first : first + 500])
         tags = [{"container_id": row["id"], "key": "operation", "value": "mining"} for row in rows if not row["depth"]]
         connection.execute(container_tags.insert(), tags)
-    return new_site(world, LOGIN)
+    return still_site
 
 
 def trees():

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from tests.acceptance.world import eventually
-from tests.browser.site import LOGIN, PASSWORD, USER
+from tests.browser.site import LOGIN, USER
 
 BAD = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'&amp;"
 

@@ -14,8 +14,8 @@ README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 ROOMS = ("domain", "store", "trees", "services", "runtime", "cli", "web")
-PAGES = ("architecture", "docker", "metrics", "api")
-LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in PAGES)]
+DOCS = ("architecture", "docker", "api", "page", "metrics")
+LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in DOCS)]
 WIDEST = 160  # characters of a line: what a diff can show
 
 
@@ -62,6 +62,7 @@ def test_the_paragraph_of_a_room_names_its_files(room):
 def test_links_between_documents_lead_somewhere(name):
     document = ROOT / name
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+    links += re.findall(r'<img src="([^"]+)"', document.read_text())
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 

@@ -35,7 +35,8 @@ export function age(iso) {
 export function time(iso) {
   const at = new Date(iso);
   const today = at.toDateString() === new Date(now()).toDateString();
-  const words = today ? at.toLocaleTimeString() : at.toLocaleString();
+  const clock = at.toLocaleTimeString([], { hourCycle: "h23" });
+  const words = today ? clock : `${at.toLocaleDateString()} ${clock}`;
   return element("time", { datetime: iso, title: `${at.toISOString().replace("T", " ").slice(0, 23)} UTC` }, words);
 }
 

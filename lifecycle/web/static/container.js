@@ -61,7 +61,8 @@ class ContainerPage extends Page {
   }
 
   #head(container) {
-    draw(part("status"), [container.status, container.stale], () => [badge(container.status), container.stale ? stale() : null]);
+    const { status, stale: isStale } = container;
+    draw(part("status"), [status, isStale], () => [badge(status), isStale ? [" ", stale()] : null]);
     setText(part("why"), container.why ?? "");
     setText(part("error"), container.error ?? "");
     part("error").hidden = !container.error;
@@ -101,8 +102,10 @@ class ContainerPage extends Page {
 }
 
 function assignment({ resource, assigned_at, released_at, released_why }) {
-  const until = released_at ? [" until ", time(released_at), released_why ? ` (${released_why})` : ""] : [" until it ends"];
-  return element("li", {}, element("code", {}, resource), element("span", { class: "c-small" }, " since ", time(assigned_at), until));
+  const why = released_why ? ` (${released_why})` : "";
+  const until = released_at ? [" until ", time(released_at), why] : [" until it ends"];
+  const when = element("span", { class: "c-small" }, " since ", time(assigned_at), until);
+  return element("li", {}, element("code", {}, resource), when);
 }
 
 new ContainerPage(document.getElementById("container"));

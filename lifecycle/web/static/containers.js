@@ -36,9 +36,10 @@ class Containers extends Page {
   }
 
   async #look() {
-    const question = JSON.stringify([this.filters.parameters(), this.#limit]);
+    const parameters = { ...this.filters.parameters(), limit: this.#limit };
+    const question = JSON.stringify(parameters);
     if (question !== this.#question) this.#etag = null;
-    const answer = await this.api.get("containers/tree", { ...this.filters.parameters(), limit: this.#limit }, this.#etag);
+    const answer = await this.api.get("containers/tree", parameters, this.#etag);
     if (answer) {
       Object.assign(this, { answer: answer.body });
       [this.#etag, this.#question] = [answer.etag, question];

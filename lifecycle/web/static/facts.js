@@ -14,7 +14,7 @@ export function facts(container, page) {
     ["Type", container.container_type],
     ["Player", container.player_id],
     ["Tags", tags(container.tags, page)],
-    ["Iteration", container.max_iterations === 1 ? null : progress([container.current_iteration, container.max_iterations])],
+    ["Iteration", iteration(container)],
     ["Restarts", container.restart_count ? `${container.restart_count} of ${container.max_restarts}` : null],
     ["Node", container.node && [container.node, container.pid ? ` · process ${container.pid}` : ""]],
     ["Queue", container.queue],
@@ -23,7 +23,7 @@ export function facts(container, page) {
     ["Stop", container.stop_by && stop(container)],
     ["Stop failed", container.stop_error && pre(container.stop_error)],
     ["State", object(container.state)],
-    ["Result", container.result !== null && container.result !== undefined ? pre(JSON.stringify(container.result)) : null],
+    ["Result", container.result === null ? null : pre(JSON.stringify(container.result))],
     ["Detached", container.detached ? "yes: not stopped with its parent" : null],
   ];
   return rows.filter(([, value]) => value !== null && value !== undefined && value !== "").map(fact);
@@ -37,9 +37,11 @@ export function argumentsOf({ args, kwargs }) {
 /** Newest last, as it happened. */
 export function timeline(history) {
   return history.map(({ at, to_status, epoch, node, by, why }) => {
-    const who = [by, node && by !== node ? `on ${node}` : null, epoch ? `run ${epoch}` : null].filter(Boolean).join(" · ");
+    const who = [by, node && by !== node ? `on ${node}` : null, epoch ? `run ${epoch}` : null];
+    const small = element("div", { class: "c-small" }, who.filter(Boolean).join(" · "));
     const said = why ? element("div", {}, withTimes(why)) : null;
-    return element("li", {}, element("div", { class: "c-when" }, time(at)), element("div", {}, badge(to_status), said, element("div", { class: "c-small" }, who)));
+    const when = element("div", { class: "c-when" }, time(at));
+    return element("li", {}, when, element("div", {}, badge(to_status), said, small));
   });
 }
 
@@ -51,9 +53,13 @@ function tags(found, page) {
   const pairs = Object.entries(found ?? {});
   if (!pairs.length) return null;
   return pairs.map(([key, value]) => {
-    const attributes = { type: "button", class: "badge c-tag", title: "All containers with it", onclick: () => page.tag(`${key}:${value}`) };
-    return element("button", attributes, `${key}=${value}`);
+    const attributes = { type: "button", class: "badge c-tag", title: "All containers with it" };
+    return element("button", { ...attributes, onclick: () => page.tag(`${key}:${value}`) }, `${key}=${value}`);
   });
+}
+
+function iteration({ current_iteration, max_iterations }) {
+  return max_iterations === 1 ? null : progress([current_iteration, max_iterations]);
 }
 
 function stop({ stop_by, stop_reason, stop_deadline }) {

@@ -28,7 +28,8 @@ export class Filters {
 
   /** What the API is asked for. */
   parameters() {
-    const others = Object.fromEntries(OTHERS.map((name) => [name, this.others.filter(([n]) => n === name).map(([, v]) => v)]));
+    const given = (name) => this.others.filter(([other]) => other === name).map(([, value]) => value);
+    const others = Object.fromEntries(OTHERS.map((name) => [name, given(name)]));
     return { status: this.#status(), q: this.q.trim(), ...others };
   }
 
@@ -54,7 +55,9 @@ export class Filters {
   }
 
   count(counts) {
-    for (const [status, pill] of this.#pills) setText(pill.lastElementChild, (counts[status] ?? 0).toLocaleString("en"));
+    for (const [status, pill] of this.#pills) {
+      setText(pill.lastElementChild, (counts[status] ?? 0).toLocaleString("en"));
+    }
   }
 
   #read() {
@@ -83,20 +86,20 @@ export class Filters {
     for (const status of STATUSES) {
       const count = element("span", { class: "c-count" }, "–");
       const label = status[0] + status.slice(1).toLowerCase();
-      const pill = element("button", { type: "button", class: `task-state-filter c-pill-${label.toLowerCase()}` }, `${label} `, count);
-      pill.dataset.status = status;
+      const attributes = { type: "button", class: "task-state-filter", "data-status": status };
+      const pill = element("button", attributes, `${label} `, count);
       pill.addEventListener("click", () => this.#toggle(status));
       this.#pills.set(status, pill);
     }
     this.all = element("button", { type: "button", class: "task-state-filter" }, "All");
-    this.all.addEventListener("click", () => this.set({ statuses: new Set(this.#status() === "all" ? ACTIVE : STATUSES) }));
-    this.bar.replaceChildren(...this.#pills.values(), this.all, this.#chips());
+    this.all.addEventListener("click", () => this.#toggleAll());
+    this.chips = element("span", { class: "c-chips" });
+    this.bar.replaceChildren(...this.#pills.values(), this.all, this.chips);
     this.#mark();
   }
 
-  #chips() {
-    this.chips = element("span", { class: "c-chips" });
-    return this.chips;
+  #toggleAll() {
+    this.set({ statuses: new Set(this.#status() === "all" ? ACTIVE : STATUSES) });
   }
 
   #toggle(status) {

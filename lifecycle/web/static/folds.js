@@ -1,4 +1,4 @@
-/** What is folded and what is not: as the user said, else as the size of the page wants it. Survives a reload and a way back. */
+/** What is folded: as the user said, else as the size of the page wants it. Survives a reload and a way back. */
 
 const KEY = "containers.folds";
 const MANY = 150; // rows in an answer: more than that begin folded

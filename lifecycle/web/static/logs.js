@@ -50,8 +50,9 @@ export class Logs {
   }
 
   #line({ container_id, at: when, level, logger, message, count }) {
-    const whose = container_id === this.id ? null : element("a", { href: this.page.urlOf(container_id), class: "c-whose" }, container_id);
-    const times = count > 1 ? element("span", { class: "badge c-times", title: "times in a row" }, `×${count}`) : null;
+    const link = { href: this.page.urlOf(container_id), class: "c-whose" };
+    const whose = container_id === this.id ? "" : element("a", link, container_id);
+    const times = count > 1 ? element("span", { class: "badge c-times", title: "times" }, `×${count}`) : "";
     const line = element("li", { class: `c-log c-log-${level.toLowerCase()}`, title: logger });
     line.append(time(when), element("span", { class: "c-level" }, level));
     line.append(element("span", { class: "c-message" }, whose, message, times));

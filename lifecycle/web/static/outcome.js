@@ -49,7 +49,9 @@ export class Outcome {
   #line(id, what, why = "") {
     let line = this.#lines.get(id);
     if (!line) {
-      line = element("li", {}, element("span", { class: "c-id" }, id), " ", element("span", { class: "badge" }), " ", element("span", { class: "c-small c-error" }));
+      const name = element("span", { class: "c-id" }, id);
+      const error = element("span", { class: "c-small c-error" });
+      line = element("li", {}, name, " ", element("span", { class: "badge" }), " ", error);
       this.#lines.set(id, line);
       this.list.append(line);
     }
@@ -63,7 +65,8 @@ export class Outcome {
 
 function words(stop) {
   const failed = Object.keys(stop.failed).length;
-  const parts = [`${stop.stopped.length} stopped`, stop.pending.length && `${stop.pending.length} stopping`, failed && `${failed} failed`];
+  const counts = { stopped: stop.stopped.length, stopping: stop.pending.length, failed };
+  const parts = Object.entries(counts).filter(([name, count]) => count || name === "stopped");
   const reason = stop.reason ? `, because: ${stop.reason}` : "";
-  return `${parts.filter(Boolean).join(", ")}. Asked by ${stop.by}${reason}.`;
+  return `${parts.map(([name, count]) => `${count} ${name}`).join(", ")}. Asked by ${stop.by}${reason}.`;
 }

@@ -58,7 +58,8 @@ export class Row {
   #status() {
     const { row } = this.entry;
     const why = row.why ? element("div", { class: "c-small" }, withTimes(row.why)) : null;
-    const error = row.error && !row.why?.includes(row.error) ? element("div", { class: "c-small c-error", title: row.error }, row.error) : null;
+    const isNew = row.error && !row.why?.includes(row.error);
+    const error = isNew ? element("div", { class: "c-small c-error", title: row.error }, row.error) : null;
     return [badge(row.status), row.stale ? [" ", stale()] : null, why, error];
   }
 

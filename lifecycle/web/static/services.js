@@ -24,7 +24,7 @@ const ACTIONS = {
   Service: ({ key }) => element("span", { class: "c-id" }, key ?? ""),
   Action: ({ kind }) => kind,
   Reason: ({ reason }) => reason,
-  Outcome: ({ error, ended_at }) => error ? element("span", { class: "c-error" }, error) : ended_at ? "done" : "under way",
+  Outcome: ({ error, ended_at }) => (error ? element("span", { class: "c-error" }, error) : ended_at ? "done" : "…"),
   By: ({ by }) => by,
 };
 
@@ -62,7 +62,8 @@ class Services {
 function table(rows, columns) {
   const there = Object.entries(columns).filter(([, of]) => rows.some((row) => [of(row)].flat(2).some(Boolean)));
   const head = element("tr", {}, there.map(([name]) => element("th", { scope: "col" }, name)));
-  const body = rows.map((row) => element("tr", {}, there.map(([name, of]) => element("td", { "data-label": name }, of(row)))));
+  const cells = (row) => there.map(([name, of]) => element("td", { "data-label": name }, of(row)));
+  const body = rows.map((row) => element("tr", {}, cells(row)));
   return [element("thead", {}, head), element("tbody", {}, body)];
 }
 

@@ -50,18 +50,18 @@ export class StopDialog {
     const order = element("p", {}, count ? "Children before their parents, in this order:" : "Nothing of it is live.");
     const list = element("ol", { class: "c-list", tabindex: "0", "aria-label": "What will stop" });
     list.append(...preview.would_stop.map(item));
-    const left = preview.left_out ? element("p", { class: "c-small" }, `and ${preview.left_out.toLocaleString("en")} more`) : null;
-    this.body.replaceChildren(order, list, ...(left ? [left] : []), ...this.#wishes());
+    const more = `and ${preview.left_out.toLocaleString("en")} more`;
+    const left = preview.left_out ? [element("p", { class: "c-small" }, more)] : [];
+    this.body.replaceChildren(order, list, ...left, ...this.#wishes());
     this.go.disabled = count === 0;
     this.go.textContent = this.title.textContent;
   }
 
   /** Kept over a second preview: what was typed stays. */
   #wishes() {
-    this.reason ??= element("input", { class: "form-control", id: "stop-reason", maxlength: "500", autocomplete: "off" });
-    this.grace ??= element("input", {
-      class: "form-control", id: "stop-grace", type: "number", min: "0", step: "any", inputmode: "decimal", placeholder: "each its own",
-    });
+    const look = { class: "form-control", autocomplete: "off" };
+    this.reason ??= element("input", { ...look, maxlength: "500" });
+    this.grace ??= element("input", { ...look, type: "number", min: "0", step: "any", placeholder: "each its own" });
     const field = (words, input) => element("label", { class: "form-label c-field" }, words, input);
     const fields = [field("Reason", this.reason), field("Grace, in seconds", this.grace)];
     return [element("div", { class: "c-fields" }, fields)];
@@ -121,7 +121,8 @@ export class StopDialog {
 }
 
 function item({ id, type, status, depth }) {
-  const line = element("li", {}, element("span", { class: "c-id" }, id), " ", element("span", { class: "c-small" }, type), " ", badge(status));
+  const name = element("span", { class: "c-id" }, id);
+  const line = element("li", {}, name, " ", element("span", { class: "c-small" }, type), " ", badge(status));
   line.style.setProperty("--level", depth);
   return line;
 }
