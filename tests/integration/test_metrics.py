@@ -30,7 +30,8 @@ RARELY = Settings(metrics_every=600)
 
 
 def metrics_of(database, settings):
-    return Metrics(lambda: SimpleNamespace(database=database, settings=settings))
+    lifecycle = SimpleNamespace(database=database, settings=settings)
+    return Metrics(lambda: lifecycle)
 
 
 def scraped(collector):
@@ -125,7 +126,7 @@ def test_without_a_database_a_scrape_tells_only_that_and_it_is_logged_once(grove
     for _ in range(3):
         assert scraped(collector) == {("lifecycle_container_metrics_up",): 0}
         time.sleep(0.002)
-    collector._database = grove.database
+    collector._find().database = grove.database
     assert scraped(collector)["lifecycle_container_metrics_up",] == 1
     said = [record.getMessage() for record in caplog.records if record.name == "lifecycle.metrics"]
     assert len(said) == 2
