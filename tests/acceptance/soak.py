@@ -76,11 +76,11 @@ def soak(armada, told):
 
 def held_by_the_dead(armada):
     """Assignments are given back in the transaction that ends their holder: there is no instant in between."""
-    found = []
-    for each in armada.lifecycle.assignments():
-        if armada.lifecycle.get(each.container_id).is_ended and each in armada.lifecycle.assignments():
-            found.append(f"{each.resource} is held by {each.container_id}, which has ended")
-    return found
+    return [
+        f"{each.resource} is held by {each.container_id}, which has ended"
+        for each in armada.lifecycle.assignments()
+        if armada.lifecycle.get(each.container_id).is_ended and each in armada.lifecycle.assignments()
+    ]
 
 
 def stop(armada, root):

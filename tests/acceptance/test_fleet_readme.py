@@ -36,7 +36,7 @@ def test_the_walk_prints_what_it_shows(place):
         program, *words = shlex.split(line)
         assert program == "celery", line
         if "ARBITRAGE_COORDINATOR" in words and "min_margin=10" in words:
-            eventually("something worth it was seen", lambda: place.seen() >= 8, PATIENCE)
+            eventually("something worth it was seen", lambda: place.seen() >= 5, PATIENCE)
         eventually(f"{line}\n{shown}", lambda words=words, shown=shown: as_shown(place, words, shown), PATIENCE)
 
 
