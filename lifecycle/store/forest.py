@@ -14,6 +14,7 @@ from lifecycle.store.tables import containers, ended, live, nodes
 from lifecycle.store.tags import TAGS
 
 c, n = containers.c, nodes.c
+root = containers.alias("root")
 BATCH = 1_000  # ids in one statement
 SHOWN = 400  # characters of an error
 OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been given up
@@ -61,12 +62,12 @@ def count_ended(connection: sa.Connection, filters: Filters) -> dict[str, int]:
 
 def grow(connection: sa.Connection, filters: Filters, limit: int) -> Forest:
     """The newest trees that hold a container that fits."""
-    tops = _tops(connection, filters, limit)
-    more = _number_of_tops(connection, filters) - limit if len(tops) > limit else 0
-    rows = {row.id: row for row in _read_all(connection, tops[:limit])}
+    everything = filters.is_plain and filters.statuses is None
+    tops, more = _all_tops(connection, limit) if everything else _tops(connection, filters, limit)
+    rows = {row.id: row for row in _read_all(connection, tops)}
     tops = [each for each in tops if each in rows]
     children = (_descend if filters.is_plain else _search)(connection, filters, tops, rows)
-    return Forest(tops, rows, _below(rows), children, _fits(connection, filters, rows), max(0, more))
+    return Forest(tops, rows, _below(rows), children, _fits(connection, filters, rows), more)
 
 
 def read(connection: sa.Connection, *which: sa.ColumnElement[bool], limit: int | None = None) -> list[Any]:
@@ -89,20 +90,26 @@ def _count(connection: sa.Connection, filters: Filters, which: sa.ColumnElement[
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _tops(connection: sa.Connection, filters: Filters, limit: int) -> list[str]:
-    """The newest of them, and one more, so that one knows of more."""
-    root = containers.alias("root")
-    query = sa.select(root.c.id).order_by(root.c.created_at.desc(), root.c.id).limit(limit + 1)
-    if filters.is_plain and filters.statuses is None:
-        query = query.where(root.c.parent_container_id.is_(None))
-    else:
-        query = query.where(root.c.id.in_(_newest(filters)))
-    return list(connection.execute(query).scalars())
+def _tops(connection: sa.Connection, filters: Filters, limit: int) -> tuple[list[str], int]:
+    """The newest of them, and how many more there are.
+
+    All are found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would
+    else go through the newest of the million, one by one.
+    """
+    found = sa.select(root.c.id, root.c.created_at).where(root.c.id.in_(_newest(filters))).offset(0).subquery("found")
+    query = sa.select(found.c.id, sa.func.count().over()).order_by(found.c.created_at.desc(), found.c.id)
+    rows = connection.execute(query.limit(limit)).all()
+    return [row[0] for row in rows], rows[0][1] - len(rows) if rows else 0
 
 
-def _number_of_tops(connection: sa.Connection, filters: Filters) -> int:
-    newest = _newest(filters).subquery()
-    return int(connection.execute(sa.select(sa.func.count(newest.c.root_id.distinct()))).scalar_one())
+def _all_tops(connection: sa.Connection, limit: int) -> tuple[list[str], int]:
+    """As above, of all that were ever recorded: those are counted only if there are more."""
+    query = sa.select(root.c.id).where(root.c.parent_container_id.is_(None))
+    found = connection.execute(query.order_by(root.c.created_at.desc(), root.c.id).limit(limit + 1)).scalars().all()
+    if len(found) <= limit:
+        return list(found), 0
+    count = sa.select(sa.func.count()).select_from(root).where(root.c.parent_container_id.is_(None))
+    return list(found[:limit]), connection.execute(count).scalar_one() - limit
 
 
 def _newest(filters: Filters) -> sa.Select[tuple[str]]:
