@@ -19,6 +19,7 @@ MARK = "JOB_OF"
 FIRST_TREE_WITHIN = 15.0
 ENDS_WITHIN = 30.0
 TREE_LINE = re.compile(r"\d\d:\d\d:\d\d +(PENDING|RUNNING) +crawl")
+SCOUT_LINE = re.compile(r"\d\d:\d\d:\d\d +RUNNING +scout-TORWINDO-\w+-\w{8}\b")
 BUSY_LINE = re.compile(r"\d\d:\d\d:\d\d +RUNNING +crawl-(folder|files)")
 
 pytestmark = pytest.mark.acceptance
@@ -160,6 +161,18 @@ def test_what_it_cannot_reach_is_one_line(job, place, environment, message):
     output, _ = (process := job(**environment)).communicate(timeout=30)
     assert process.returncode == 1
     assert re.fullmatch(message, output)
+    assert left_of(place) == []
+
+
+def test_the_fleet_flies_until_it_is_told_to_end(job, place):
+    pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
+    process = job("fleet", "--ships", 2, "--probes", 2)
+    wait_for(SCOUT_LINE, process)
+    assert any("workers.fleet.universe" in command for command in left_of(place))
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=ENDS_WITHIN)
+    assert process.returncode == 128 + signal.SIGINT, output
+    assert re.search(r"STOPPED +fleet-coordinator-fleet-\w+  Stopped by user\n", output)
     assert left_of(place) == []
 
 
