@@ -20,6 +20,7 @@ SHOWN = 400  # characters of an error
 OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been given up
 FEW = 20  # children that are shown with their parent
 LEVELS = 6  # below the tops; deeper ones are asked for
+NEWEST = 20_000  # containers that fit, whose trees are looked at: half a million may have failed
 ROWS = 600  # at most in one answer
 
 _holds = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false(), n.expires_at >= now()))
@@ -82,13 +83,14 @@ def child_counts(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dic
 
 
 def _tops(connection: sa.Connection, filters: Filters, limit: int) -> tuple[list[str], int]:
-    """The newest of them, and how many more there are.
+    """The newest of them, and how many more there are among the newest containers that fit.
 
-    All are found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would
+    All those are found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would
     else go through the newest of the million, one by one.
     """
-    held = sa.select(c.root_id).where(*fitting(filters))
-    found = sa.select(root.c.id, root.c.created_at).where(root.c.id.in_(held)).offset(0).subquery("found")
+    fits = sa.select(c.root_id).where(*fitting(filters)).order_by(c.created_at.desc()).limit(NEWEST).subquery("fits")
+    held = root.c.id.in_(sa.select(fits.c.root_id))
+    found = sa.select(root.c.id, root.c.created_at).where(held).offset(0).subquery("found")
     query = sa.select(found.c.id, sa.func.count().over()).order_by(found.c.created_at.desc(), found.c.id)
     rows = connection.execute(query.limit(limit)).all()
     return [row[0] for row in rows], rows[0][1] - len(rows) if rows else 0
