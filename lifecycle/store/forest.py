@@ -14,11 +14,13 @@ from lifecycle.store.tables import containers, live, nodes
 from lifecycle.store.tags import TAGS
 
 c, n = containers.c, nodes.c
+root = containers.alias("root")
 BATCH = 1_000  # ids in one statement
 SHOWN = 400  # characters of an error
 OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been given up
 FEW = 20  # children that are shown with their parent
 LEVELS = 6  # below the tops; deeper ones are asked for
+NEWEST = 20_000  # containers that fit, whose trees are looked at: half a million may have failed
 ROWS = 600  # at most in one answer
 
 _holds = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false(), n.expires_at >= now()))
@@ -57,12 +59,12 @@ def counts(connection: sa.Connection, filters: Filters) -> dict[str, int]:
 
 def grow(connection: sa.Connection, filters: Filters, limit: int) -> Forest:
     """The newest trees that hold a container that fits."""
-    tops = _tops(connection, filters, limit)
-    more = _number_of_tops(connection, filters) - limit if len(tops) > limit else 0
-    rows = {row.id: row for row in _read_all(connection, tops[:limit])}
+    everything = filters.is_plain and filters.statuses is None
+    tops, more = _all_tops(connection, limit) if everything else _tops(connection, filters, limit)
+    rows = {row.id: row for row in _read_all(connection, tops)}
     tops = [each for each in tops if each in rows]
     children = (_descend if filters.is_plain else _search)(connection, filters, tops, rows)
-    return Forest(tops, rows, _below(rows), children, _fits(connection, filters, rows), max(0, more))
+    return Forest(tops, rows, _below(rows), children, _fits(connection, filters, rows), more)
 
 
 def read(connection: sa.Connection, *which: sa.ColumnElement[bool], limit: int | None = None) -> list[Any]:
@@ -80,20 +82,28 @@ def child_counts(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dic
     return found
 
 
-def _tops(connection: sa.Connection, filters: Filters, limit: int) -> list[str]:
-    """The newest of them, and one more, so that one knows of more."""
-    root = containers.alias("root")
-    query = sa.select(root.c.id).order_by(root.c.created_at.desc(), root.c.id).limit(limit + 1)
-    if filters.is_plain and filters.statuses is None:
-        query = query.where(root.c.parent_container_id.is_(None))
-    else:
-        query = query.where(root.c.id.in_(sa.select(c.root_id).where(*fitting(filters))))
-    return list(connection.execute(query).scalars())
+def _tops(connection: sa.Connection, filters: Filters, limit: int) -> tuple[list[str], int]:
+    """The newest of them, and how many more there are among the newest containers that fit.
+
+    All those are found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would
+    else go through the newest of the million, one by one.
+    """
+    fits = sa.select(c.root_id).where(*fitting(filters)).order_by(c.created_at.desc()).limit(NEWEST).subquery("fits")
+    held = root.c.id.in_(sa.select(fits.c.root_id))
+    found = sa.select(root.c.id, root.c.created_at).where(held).offset(0).subquery("found")
+    query = sa.select(found.c.id, sa.func.count().over()).order_by(found.c.created_at.desc(), found.c.id)
+    rows = connection.execute(query.limit(limit)).all()
+    return [row[0] for row in rows], rows[0][1] - len(rows) if rows else 0
 
 
-def _number_of_tops(connection: sa.Connection, filters: Filters) -> int:
-    query = sa.select(sa.func.count(c.root_id.distinct())).where(*fitting(filters))
-    return int(connection.execute(query).scalar_one())
+def _all_tops(connection: sa.Connection, limit: int) -> tuple[list[str], int]:
+    """As above, of all that were ever recorded: those are counted only if there are more."""
+    query = sa.select(root.c.id).where(root.c.parent_container_id.is_(None))
+    found = connection.execute(query.order_by(root.c.created_at.desc(), root.c.id).limit(limit + 1)).scalars().all()
+    if len(found) <= limit:
+        return list(found), 0
+    count = sa.select(sa.func.count()).select_from(root).where(root.c.parent_container_id.is_(None))
+    return list(found[:limit]), connection.execute(count).scalar_one() - limit
 
 
 def _descend(

@@ -36,6 +36,7 @@ def _fits(word: Word) -> sa.ColumnElement[bool]:
 
 
 def _has_tag(key: str, value: str) -> sa.ColumnElement[bool]:
-    """A tag of this key whose value begins so, in any case."""
+    """A tag of this key whose value begins so, in any case; looked up for each row: a list of all would be long."""
     begins = t.value.istartswith(value, autoescape=True)
-    return c.id.in_(sa.select(t.container_id).where(t.key == key, begins))
+    tag = sa.select(sa.literal(1)).where(t.container_id == c.id, t.key == key, begins)
+    return sa.exists(tag.correlate(containers))

@@ -1,6 +1,7 @@
 """Work that waits for a database or a broker, off Flower's event loop."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,23 +17,38 @@ LONGEST = 60.0  # seconds: to mark a hundred thousand
 MOST = 128  # answers kept
 
 
+class Answer:
+    """One that is under way, or until when it is fresh."""
+
+    def __init__(self, future: "asyncio.Future[Any]", begun: float) -> None:
+        self.future, self.until, self._begun = future, math.inf, begun
+        future.add_done_callback(self._done)
+
+    def _done(self, future: "asyncio.Future[Any]") -> None:
+        _look(future)
+        now = time.monotonic()
+        self.until = now + max(FRESH, 2 * (now - self._begun))
+
+
 class Desk:
     """A few threads, and the latest answers."""
 
     def __init__(self) -> None:
         self._readers = ThreadPoolExecutor(READERS, "containers-read")
         self._actors = ThreadPoolExecutor(ACTORS, "containers-act")
-        self._answers: dict[Hashable, tuple[float, asyncio.Future[Any]]] = {}
+        self._answers: dict[Hashable, Answer] = {}
 
     async def read(self, key: Hashable, work: Callable[[], Any]) -> Any:
-        """What `work` gives; an answer, or error, that is a second old or under way is shared."""
-        now = time.monotonic()
-        self._drop(now)
+        """What `work` gives; an answer, or error, that is under way or fresh is shared.
+
+        Fresh is a second, or twice the time it took: what is hard to find is not sought all the time.
+        """
+        begun = time.monotonic()
+        self._drop(begun)
         if key not in self._answers:
             future = asyncio.get_running_loop().run_in_executor(self._readers, work)
-            future.add_done_callback(_look)
-            self._answers[key] = now, future
-        return await _patiently(self._answers[key][1])
+            self._answers[key] = Answer(future, begun)
+        return await _patiently(self._answers[key].future)
 
     async def ask(self, work: Callable[[], Any]) -> Any:
         """What `work` gives now, whatever was read before."""
@@ -55,7 +71,7 @@ class Desk:
             return otherwise
 
     def _drop(self, now: float) -> None:
-        old = [key for key, (at, future) in self._answers.items() if future.done() and now - at > FRESH]
+        old = [key for key, answer in self._answers.items() if answer.until < now]
         for key in old or list(self._answers)[: max(0, len(self._answers) - MOST)]:
             del self._answers[key]
 

@@ -1,6 +1,9 @@
 """The parts of the web floor that need no Flower process: what is typed, what is shown, what is refused."""
 
+import asyncio
+import itertools
 import json
+import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -11,10 +14,12 @@ from lifecycle.domain.status import ACTIVE, LIVE, Status
 
 pytest.importorskip("flower")
 
+from lifecycle.web import desk as desks
 from lifecycle.web import install as installs
 from lifecycle.web import openapi, overlay, texts
 from lifecycle.web.api.containers import arguments
 from lifecycle.web.body import Order, read_order
+from lifecycle.web.desk import Desk
 from lifecycle.web.overlay import add_tab
 from lifecycle.web.parameters import ACTIVE_FILTERS, LEVEL, as_filters, flag, number, read_query
 from lifecycle.web.refusal import Refused
@@ -334,3 +339,75 @@ def test_the_document_tells_of_every_parameter_and_names_only_shapes_it_has():
         assert told == {one.name for one in (each.handler.PARAMETERS if each.handler else ())}
     named = set(json.dumps(made).split('"#/components/schemas/')[1:])
     assert {name.partition('"')[0] for name in named} <= set(made["components"]["schemas"])
+
+
+def test_what_many_ask_at_once_is_sought_once_and_anew_after_an_act():
+    began = []
+    go_on = threading.Event()
+
+    def seek():
+        began.append(1)
+        go_on.wait(10)
+        return len(began)
+
+    async def ask():
+        desk = Desk()
+        both = [asyncio.ensure_future(desk.read("key", seek)) for _ in range(10)]
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await asyncio.gather(*both) == [1] * 10
+        assert await desk.read("key", seek) == 1
+        assert await desk.read("another", seek) == 2
+        assert await desk.act(lambda: "done") == "done"
+        assert await desk.read("key", seek) == 3
+
+    asyncio.run(ask())
+
+
+def test_an_answer_is_fresh_for_a_second_or_twice_as_long_as_it_took(monkeypatch):
+    async def ask():
+        desk, now = Desk(), [0.0]
+        monkeypatch.setattr(desks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        numbers = itertools.count()
+
+        def slow():
+            now[0] += 5
+            return next(numbers)
+
+        assert await desk.read("key", slow) == 0
+        now[0] += 9
+        assert await desk.read("key", slow) == 0
+        now[0] += 2
+        assert await desk.read("key", slow) == 1
+
+    asyncio.run(ask())
+
+
+def test_an_outage_is_shared_too_and_over_after_a_second(monkeypatch):
+    async def ask():
+        desk, now = Desk(), [0.0]
+        monkeypatch.setattr(desks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        tries = []
+
+        def fail():
+            tries.append(1)
+            raise Refused(503, "away")
+
+        for _ in range(3):
+            with pytest.raises(Refused):
+                await desk.read("key", fail)
+        assert len(tries) == 1
+        now[0] += 2
+        assert await desk.read("key", lambda: "back") == "back"
+
+    asyncio.run(ask())
+
+
+def test_what_takes_too_long_is_not_waited_for():
+    async def ask():
+        go_on = threading.Event()
+        desk = Desk()
+        assert await desk.briefly(lambda: go_on.wait(10), 0.01, "otherwise") == "otherwise"
+        go_on.set()
+
+    asyncio.run(ask())
