@@ -35,7 +35,6 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def chromium():
-    pytest.importorskip("flower")
     browser = started(Chromium())
     yield browser
     browser.close()
