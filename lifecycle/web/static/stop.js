@@ -25,7 +25,15 @@ export class StopDialog {
   }
 
   async #look() {
-    this.#show(await this.api.post(at(this.#id, "stop"), { dry_run: true }));
+    const preview = await this.#post({ dry_run: true });
+    if (preview) this.#show(preview);
+  }
+
+  /** The answer; null if the dialog was closed meanwhile. */
+  async #post(wish) {
+    const { body } = this;
+    const answer = await this.api.post(at(this.#id, "stop"), wish);
+    return this.node.open && body === this.body ? answer : null;
   }
 
   #build() {
@@ -71,8 +79,8 @@ export class StopDialog {
     const shown = this.#preview.left_out ? this.#preview.count : this.#preview.would_stop.map((each) => each.id);
     const grace = this.grace.value === "" ? null : Number(this.grace.value);
     const wish = { reason: this.reason.value.trim() || null, grace: force ? null : grace, force };
-    const answer = await this.api.post(at(this.#id, "stop"), { ...wish, expect: force ? null : shown });
-    this.#follow(answer);
+    const answer = await this.#post({ ...wish, expect: force ? null : shown });
+    if (answer) this.#follow(answer);
   }
 
   /** From here on nodes drive the stop: the dialog only watches, and may be closed. */
@@ -95,20 +103,21 @@ export class StopDialog {
   }
 
   async #try(act) {
+    const { body } = this;
     this.message.textContent = "";
     const buttons = [...this.node.querySelectorAll(".btn-danger")];
     buttons.forEach((button) => (button.disabled = true));
     try {
       await act();
     } catch (error) {
-      this.#refused(error);
+      if (error.status === undefined) throw error;
+      if (body === this.body) this.#refused(error);
     } finally {
       buttons.forEach((button) => (button.disabled = this.#preview === null || this.#preview.count === 0));
     }
   }
 
   #refused(error) {
-    if (error.status === undefined) throw error;
     if (error.status === 409 && error.body.would_stop) this.#show(error.body);
     this.message.textContent = error.message;
   }
@@ -120,9 +129,7 @@ export class StopDialog {
   }
 }
 
-function item({ id, type, status, depth }) {
+function item({ id, type, status }) {
   const name = element("span", { class: "c-id" }, id);
-  const line = element("li", {}, name, " ", element("span", { class: "c-small" }, type), " ", badge(status));
-  line.style.setProperty("--level", depth);
-  return line;
+  return element("li", {}, name, " ", element("span", { class: "c-small" }, type), " ", badge(status));
 }
