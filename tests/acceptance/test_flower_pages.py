@@ -286,9 +286,7 @@ def test_a_container_is_run_again_by_who_logged_in(scene, flower):
 
 
 def test_a_poll_that_finds_nothing_new_carries_nothing(scene, flower):
-    scene.start(scene.plan("still", kind="RESTING")) if "RESTING" in scene.lifecycle.types() else scene.start(
-        scene.plan("still", queue="nobody-consumes")
-    )
+    scene.start(scene.plan("still", queue="nobody-consumes"))
     path = f"/api/containers/tree?q={scene.suffix}&status=all"
     first = flower.get(path)
     assert [row["id"] for row in first.json["roots"]] == [scene.id("still")]

@@ -24,7 +24,10 @@ def test_the_database_goes_away_and_comes_back(new_world, server, new_site, new_
     world.lifecycle.start("WORKER", container_id="patient", queue="nobody")
     visitor = new_visitor(new_site(world, LOGIN))
     visitor.expected.append(AWAY)
-    visitor.open("/containers?status=PENDING")
+    visitor.open("/containers")
+    visitor.page.get_by_text("Nothing is running").wait_for()
+    assert "container start TYPE" in visitor.page.locator("#containers-empty").inner_text(), "a next step"
+    visitor.page.get_by_role("button", name="Show 1 pending").click()
     visitor.row("patient").wait_for()
     server.stop()
     visitor.page.get_by_text("Database unreachable").wait_for()

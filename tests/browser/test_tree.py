@@ -72,7 +72,7 @@ def test_folds_typed_words_and_the_focus_survive_polls_and_a_reload(scene, visit
     visitor.open()
     visitor.row(scene.id("mid")).locator("button.c-fold").click()
     visitor.row(scene.id("leaf")).wait_for(state="detached")
-    visitor.row(scene.id("mid")).focus()
+    assert visitor.focused() == scene.id("mid")
     scene.run(scene.plan("newer"))
     visitor.row(scene.id("newer")).wait_for()
     assert visitor.row(scene.id("leaf")).count() == 0

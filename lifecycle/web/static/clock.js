@@ -6,10 +6,10 @@ const ISO = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)/g;
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 let skew = 0;
 
-/** Learns the difference from an answer's Date, which has whole seconds. */
+/** Learns the difference from an answer's Date, which has whole seconds: a smaller change is none. */
 export function heard(date) {
   const measured = Date.parse(date) + 500 - Date.now();
-  if (Number.isFinite(measured)) skew = Math.abs(measured) < 1500 ? 0 : measured;
+  if (Math.abs(measured - skew) > 1500) skew = measured;
 }
 
 export function now() {

@@ -11,6 +11,7 @@ import { ACTIVE, STATUSES, total, words } from "./statuses.js";
 import { Tree } from "./tree.js";
 
 const STEP = 200;
+const MOST = 1000;
 const part = (name) => document.getElementById(`containers-${name}`);
 
 class Containers extends Page {
@@ -55,7 +56,9 @@ class Containers extends Page {
     this.filters.count(counts);
     this.grid.node.hidden = roots.length === 0;
     part("rest").hidden = !more;
-    part("more").textContent = `Show more (${Number(more).toLocaleString("en")} trees are not shown)`;
+    const left = `${Number(more).toLocaleString("en")} trees are not shown`;
+    part("more").disabled = this.#limit >= MOST;
+    part("more").textContent = this.#limit >= MOST ? `${left}: search for one` : `Show more: ${left}`;
     this.#empty(roots.length ? null : counts);
   }
 
@@ -80,7 +83,7 @@ class Containers extends Page {
   }
 
   #more() {
-    this.#limit = Math.min(this.#limit + STEP, 1000);
+    this.#limit = Math.min(this.#limit + STEP, MOST);
     this.poll.now();
   }
 

@@ -19,7 +19,7 @@ export class Filters {
       clearTimeout(pause);
       pause = setTimeout(() => this.set({ q: search.value }), PAUSE);
     });
-    search.addEventListener("keydown", (event) => event.key === "Escape" && this.set({ q: "" }, (search.value = "")));
+    search.addEventListener("keydown", (event) => event.key === "Escape" && this.#clear());
   }
 
   get isDefault() {
@@ -41,7 +41,7 @@ export class Filters {
     this.changed();
   }
 
-  /** Everything, as a link does that says how many are hidden. */
+  /** Nothing but these statuses. */
   reset(statuses = ACTIVE) {
     this.search.value = "";
     this.set({ q: "", others: [], statuses: new Set(statuses) });
@@ -58,6 +58,11 @@ export class Filters {
     for (const [status, pill] of this.#pills) {
       setText(pill.lastElementChild, (counts[status] ?? 0).toLocaleString("en"));
     }
+  }
+
+  #clear() {
+    this.search.value = "";
+    this.set({ q: "" });
   }
 
   #read() {

@@ -97,7 +97,8 @@ export class Grid {
     const node = event.target.closest("tr");
     const what = event.target.closest(ACTIONS);
     const { entry } = this.#rows.get(node.key);
-    if (!what) return node.focus();
+    if (!what?.matches("a")) node.focus();
+    if (!what) return;
     if (what.matches(".c-fold")) this.page.fold(entry.row.id, !entry.open);
     else if (what.matches(".c-stop")) this.page.stop(entry.row);
     else if (what.matches(".c-tag")) this.page.tag(what.dataset.tag);

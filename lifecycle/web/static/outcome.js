@@ -3,10 +3,12 @@
 import { element, setText } from "./element.js";
 
 const PACE = 700;
+const DRAWN = 1000; // containers; of more, only what failed
 
 export class Outcome {
   #lines = new Map();
   #timer = null;
+  #etag = null;
   #over = false;
 
   constructor(api, { stop, notes = [] }, shown, ended) {
@@ -26,8 +28,9 @@ export class Outcome {
 
   async #look() {
     try {
-      const answer = await this.api.get(`stops/${encodeURIComponent(this.stop)}`);
-      if (!this.#over) this.#draw(answer.body);
+      const answer = await this.api.get(`stops/${encodeURIComponent(this.stop)}`, {}, this.#etag);
+      if (answer && !this.#over) this.#draw(answer.body);
+      this.#etag = answer?.etag ?? this.#etag;
     } catch (error) {
       if (error.status === undefined) throw error;
       setText(this.summary, `${error.message}; the stop goes on`);
@@ -49,6 +52,7 @@ export class Outcome {
   #line(id, what, why = "") {
     let line = this.#lines.get(id);
     if (!line) {
+      if (this.#lines.size >= DRAWN && what !== "failed") return;
       const name = element("span", { class: "c-id" }, id);
       const error = element("span", { class: "c-small c-error" });
       line = element("li", {}, name, " ", element("span", { class: "badge" }), " ", error);

@@ -1,5 +1,7 @@
 /** Looks again and again: each 1.5 s while somebody looks, each 10 s while nobody does. */
 
+import { setText } from "./element.js";
+
 const SEEN = 1500;
 const HIDDEN = 10000;
 
@@ -45,7 +47,7 @@ export function tell(pill, error) {
   const [dot, words] = pill.children;
   dot.className = `status-dot ${error ? "status-dot-error" : "status-dot-live"}`;
   const text = { null: "Live", 0: "Disconnected", 503: "Database unreachable", 401: "Not logged in" };
-  words.textContent = error ? (text[error.status] ?? "Not live") : text.null;
+  setText(words, error ? (text[error.status] ?? "Not live") : text.null);
   pill.title = error ? error.message : "";
   pill.dataset.live = !error;
 }
