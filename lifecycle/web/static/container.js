@@ -41,8 +41,9 @@ class ContainerPage extends Page {
       this.#etag = answer.etag;
       this.#show(answer.body);
     }
-    await this.tree.refresh();
+    const children = this.tree.refresh();
     this.grid.draw();
+    await children.finally(() => this.grid.draw());
   }
 
   #show(container) {
