@@ -31,8 +31,8 @@ class ContainerPage extends Page {
     this.poll.now();
   }
 
-  tag(word) {
-    location.assign(`${this.pages}?status=all&q=${encodeURIComponent(word)}`);
+  tag(tag) {
+    location.assign(`${this.pages}?status=all&tag=${encodeURIComponent(tag)}`);
   }
 
   async #look() {

@@ -32,8 +32,8 @@ class Containers extends Page {
     this.poll.now();
   }
 
-  tag(word) {
-    this.filters.add(word);
+  tag(tag) {
+    this.filters.add(tag);
   }
 
   async #look() {
