@@ -44,6 +44,9 @@ class Site:
         except HTTPError as refusal:
             return refusal.code, refusal.headers
 
+    def signal(self, number):
+        os.kill(self._process.pid, number)
+
     def log_text(self):
         return self.log.read_text(errors="replace")
 

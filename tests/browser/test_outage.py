@@ -1,5 +1,7 @@
 """What was drawn stays while the database or Flower is away, and the page comes back by itself."""
 
+import signal
+
 import pytest
 
 from job.servers import Postgres
@@ -51,4 +53,17 @@ def test_flower_goes_away_and_comes_back(scene, visitor, page):
     page.get_by_text("Disconnected").wait_for()
     assert visitor.rows() == [scene.id("steady")]
     page.unroute("**/api/containers/**")
+    visitor.live()
+
+
+def test_a_flower_that_hangs_is_not_live(visitor, page, site):
+    """The page does not wait for ever; here it waits a tenth as long."""
+    hurry = "const timeout = AbortSignal.timeout; AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 10)"
+    page.add_init_script(hurry)
+    visitor.open()
+    site.signal(signal.SIGSTOP)
+    try:
+        page.get_by_text("Disconnected").wait_for()
+    finally:
+        site.signal(signal.SIGCONT)
     visitor.live()

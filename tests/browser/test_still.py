@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from lifecycle.store.tables import containers, docker_actions, docker_services
+from lifecycle.store.tables import container_logs, containers, docker_actions, docker_services
+from tests.acceptance.world import eventually
 
 AT = datetime(2026, 1, 1, 12, 30, 15, tzinfo=UTC)
 BAD = "<img src=x onerror=alert(1)>"
@@ -43,3 +44,23 @@ def test_services_are_shown_with_verdict_reason_and_what_was_done(still_world, s
     assert all(word in done for word in ("restart", "the engine said no", "watch@desk")), done
     page.get_by_role("link", name="Containers", exact=True).last.click()
     visitor.live()
+
+
+def test_a_line_that_was_written_late_takes_its_place_and_a_repeated_one_its_count(
+    still_world, still_site, new_visitor
+):
+    """Writers take ids before they commit."""
+    times = dict.fromkeys(("created_at", "started_at", "stopped_at", "updated_at"), AT)
+    row = {"id": "told", "root_id": "told", "container_type": "WORKER", "status": "COMPLETED", **times}
+    line = {"container_id": "told", "epoch": 1, "at": AT, "level": "INFO", "logger": "ship", "count": 1}
+    with still_world.lifecycle.database.begin() as connection:
+        connection.execute(containers.insert(), row)
+        connection.execute(container_logs.insert(), {**line, "id": 5_000, "message": "second"})
+    visitor = new_visitor(still_site)
+    visitor.open("/containers/told")
+    messages = visitor.page.locator(".c-message")
+    eventually("one", lambda: messages.all_inner_texts() == ["second"])
+    with still_world.lifecycle.database.begin() as connection:
+        connection.execute(container_logs.insert(), {**line, "id": 4_990, "message": "first"})
+        connection.execute(container_logs.update().where(container_logs.c.id == 5_000).values(count=3))
+    eventually("both", lambda: messages.all_inner_texts() == ["first", "second\u00d73"])

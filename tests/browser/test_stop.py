@@ -98,3 +98,31 @@ def test_a_stop_where_no_node_is_is_over_at_once(scene, visitor, page):
     dialog = open_dialog(visitor, scene, "queued")
     dialog.get_by_role("button", name="Stop 1 container").click()
     dialog.get_by_role("heading", name="Stopped").wait_for()
+
+
+def test_an_answer_that_comes_late_is_drawn_into_no_other_dialog(scene, visitor, page):
+    """Neither what would stop, nor what became of a stop: its button would kill what nobody has confirmed."""
+    scene.run(scene.plan("first"))
+    scene.run(scene.plan("second"))
+    visitor.open(f"/containers?q={scene.suffix}")
+    held = []
+    page.route(lambda url: url.endswith(f"{scene.id('first')}/stop"), held.append)
+    for order in ("the preview", "the stop"):
+        visitor.row(scene.id("first")).locator(".c-stop").click()
+        if order == "the stop":
+            eventually("it is asked", lambda: page.wait_for_timeout(50) or held)
+            held.pop().continue_()
+            page.locator("dialog").get_by_role("button", name="Stop 1 container").click()
+        eventually(order, lambda: page.wait_for_timeout(50) or held)
+        page.keyboard.press("Escape")
+        dialog = open_dialog(visitor, scene, "second")
+        with page.expect_response(lambda answer: answer.url.endswith(f"{scene.id('first')}/stop")):
+            held.pop().continue_()
+        page.wait_for_timeout(200)  # whatever it would do with that
+        assert dialog.locator(".c-list .c-id").all_inner_texts() == [scene.id("second")]
+        assert dialog.get_by_role("heading").inner_text() == "Stop 1 container"
+        assert dialog.get_by_role("button", name="Kill now").count() == 0
+        page.keyboard.press("Escape")
+        dialog.wait_for(state="detached")
+    eventually("it has stopped", lambda: scene.status("first") == "STOPPED")
+    assert scene.status("second") == "RUNNING"

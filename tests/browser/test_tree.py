@@ -64,7 +64,9 @@ def test_the_search_knows_ids_types_and_tags(scene, visitor, page):
     assert search.input_value() == ""
     visitor.row(scene.id("carrier")).locator(".c-tag").click()
     visitor.row(scene.id("other")).wait_for(state="detached")
-    assert "operation" in search.input_value()
+    assert f"tag=operation%3Darbitrage-{scene.suffix}" in page.url
+    page.get_by_role("button", name=f"tag: operation=arbitrage-{scene.suffix}").click()
+    visitor.row(scene.id("other")).wait_for()
 
 
 def test_folds_typed_words_and_the_focus_survive_polls_and_a_reload(scene, visitor, page):
@@ -129,3 +131,40 @@ def test_a_wrong_filter_says_what_is_allowed(visitor, page):
     assert "RUNNING" in said
     page.get_by_role("button", name="Show what is running").click()
     visitor.live()
+
+
+def test_a_click_on_a_tag_shows_no_other_that_begins_so(scene, visitor, page):
+    for name, ship in (("one", "1"), ("ten", "10")):
+        plan = scene.plan(name)
+        plan["options"]["tags"] = {"ship": f"{scene.suffix}-{ship}"}
+        scene.run(plan)
+    visitor.open(f"/containers?q={scene.suffix}")
+    visitor.row(scene.id("ten")).wait_for()
+    visitor.row(scene.id("one")).locator(".c-tag").click()
+    eventually("only this ship's", lambda: visitor.rows() == [scene.id("one")])
+    visitor.open(f"/containers/{scene.id('one')}")
+    page.locator(".c-tag").click()
+    page.wait_for_url("**/containers?*")
+    eventually("only this ship's", lambda: visitor.rows() == [scene.id("one")])
+
+
+def test_a_number_that_is_not_known_is_no_zero(visitor, page):
+    def without_two(route):
+        answer = route.fetch()
+        body = answer.json()
+        del body["counts"]["FAILED"]
+        body["counts"]["COMPLETED"] = None
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/api/containers/tree?*", without_two)
+    visitor.open()
+    numbers = {each: page.locator(f"[data-status={each}] .c-count").inner_text() for each in ("FAILED", "COMPLETED")}
+    assert numbers == {"FAILED": "…", "COMPLETED": "…"}
+    assert page.locator("[data-status=STOPPING] .c-count").inner_text() == "0"
+
+
+def test_folds_that_cannot_be_read_are_forgotten(scene, visitor, page):
+    scene.run(scene.plan("above", scene.plan("below")))
+    page.add_init_script("sessionStorage.setItem('containers.folds', '{')")
+    visitor.open(f"/containers?q={scene.suffix}")
+    visitor.row(scene.id("below")).wait_for()

@@ -2,6 +2,9 @@
 
 import { heard } from "./clock.js";
 
+const READ = 20_000; // ms without an answer: it will not come, and what is drawn is not live
+const ACT = 75_000; // a stop may wait for the database, and then for the broker
+
 export class ApiError extends Error {
   constructor(status, code, message, body) {
     super(message);
@@ -18,27 +21,43 @@ export class Api {
   /** The body and its ETag; null if it is still what `etag` names. */
   async get(path, parameters = {}, etag = null) {
     const headers = { Accept: "application/json", ...(etag ? { "If-None-Match": etag } : {}) };
-    const response = await this.#answer(`${path}${query(parameters)}`, { headers });
-    if (response.status === 304) return response.text().then(() => null); // unread, it would count as cut off
-    return { body: await response.json(), etag: response.headers.get("ETag") };
+    const { response, text } = await this.#answer(`${path}${query(parameters)}`, READ, { headers });
+    return response.status === 304 ? null : { body: JSON.parse(text), etag: response.headers.get("ETag") };
   }
 
   async post(path, body) {
     const headers = { Accept: "application/json", "Content-Type": "application/json" };
     if (this.xsrf) headers["X-XSRFToken"] = this.xsrf;
-    const response = await this.#answer(path, { method: "POST", headers, body: JSON.stringify(body) });
-    return response.json();
+    const { text } = await this.#answer(path, ACT, { method: "POST", headers, body: JSON.stringify(body) });
+    return JSON.parse(text);
   }
 
-  async #answer(path, options) {
-    const response = await fetch(`${this.url}/${path}`, { credentials: "same-origin", ...options }).catch(() => {
+  async #answer(path, patience, options) {
+    const signal = AbortSignal.timeout(patience);
+    const answer = await whole(`${this.url}/${path}`, { credentials: "same-origin", signal, ...options }).catch(() => {
       throw new ApiError(0, "unreachable", "Flower does not answer");
     });
+    const { response, text } = answer;
     heard(response.headers.get("Date"));
-    if (response.ok || response.status === 304) return response;
-    const body = await response.json().catch(() => ({}));
+    if (response.ok || response.status === 304) return answer;
+    const body = told(text);
     const { code = "error", message = `HTTP ${response.status}` } = body.error ?? {};
     throw new ApiError(response.status, code, message, body);
+  }
+}
+
+/** Head and body: a body that is cut off is no answer either. */
+async function whole(url, options) {
+  const response = await fetch(url, options);
+  return { response, text: await response.text() };
+}
+
+/** What an error says of itself; a proxy may have sent a page. */
+function told(text) {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
   }
 }
 

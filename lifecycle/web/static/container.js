@@ -31,8 +31,8 @@ class ContainerPage extends Page {
     this.poll.now();
   }
 
-  tag(word) {
-    location.assign(`${this.pages}?status=all&q=${encodeURIComponent(word)}`);
+  tag(tag) {
+    location.assign(`${this.pages}?status=all&tag=${encodeURIComponent(tag)}`);
   }
 
   async #look() {
@@ -41,8 +41,9 @@ class ContainerPage extends Page {
       this.#etag = answer.etag;
       this.#show(answer.body);
     }
-    await this.tree.refresh();
+    const children = this.tree.refresh();
     this.grid.draw();
+    await children.finally(() => this.grid.draw());
   }
 
   #show(container) {

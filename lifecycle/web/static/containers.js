@@ -32,8 +32,8 @@ class Containers extends Page {
     this.poll.now();
   }
 
-  tag(word) {
-    this.filters.add(word);
+  tag(tag) {
+    this.filters.add(tag);
   }
 
   async #look() {
@@ -46,8 +46,9 @@ class Containers extends Page {
       [this.#etag, this.#question] = [answer.etag, question];
       this.tree.show(answer.body.roots);
     }
-    await this.tree.refresh();
+    const children = this.tree.refresh();
     this.#draw();
+    await children.finally(() => this.#draw());
   }
 
   #draw() {
@@ -79,6 +80,7 @@ class Containers extends Page {
   #asked() {
     this.#limit = STEP;
     this.folds.forget();
+    this.tree.forget();
     this.poll.now();
   }
 

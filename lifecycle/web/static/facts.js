@@ -54,7 +54,7 @@ function tags(found, page) {
   if (!pairs.length) return null;
   return pairs.map(([key, value]) => {
     const attributes = { type: "button", class: "badge c-tag", title: "All containers with it" };
-    return element("button", { ...attributes, onclick: () => page.tag(`${key}:${value}`) }, `${key}=${value}`);
+    return element("button", { ...attributes, onclick: () => page.tag(`${key}=${value}`) }, `${key}=${value}`);
   });
 }
 

@@ -3,7 +3,7 @@
 import { element, setText } from "./element.js";
 import { ACTIVE, STATUSES } from "./statuses.js";
 
-const OTHERS = ["player_id", "type", "tag"]; // come by URL only; each can be taken away again
+const OTHERS = ["player_id", "type", "tag"]; // by the URL, or a click on a tag; each can be taken away again
 const PAUSE = 250; // ms after the last key
 
 export class Filters {
@@ -47,16 +47,15 @@ export class Filters {
     this.set({ q: "", others: [], statuses: new Set(statuses) });
   }
 
-  /** A click on a tag: only these. */
-  add(word) {
-    const quoted = word.includes(" ") ? `"${word}"` : word;
-    this.search.value = `${this.q} ${quoted}`.trim();
-    this.set({ q: this.search.value });
+  /** A click on a tag: only those with exactly this `key=value`. */
+  add(tag) {
+    const others = this.others.filter(([name, value]) => name !== "tag" || value !== tag);
+    this.set({ others: [...others, ["tag", tag]] });
   }
 
   count(counts) {
     for (const [status, pill] of this.#pills) {
-      setText(pill.lastElementChild, (counts[status] ?? 0).toLocaleString("en"));
+      setText(pill.lastElementChild, counts[status]?.toLocaleString("en") ?? "…"); // not counted, in time
     }
   }
 

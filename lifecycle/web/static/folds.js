@@ -5,7 +5,7 @@ const MANY = 150; // rows in an answer: more than that begin folded
 const KEPT = 500;
 
 export class Folds {
-  #said = new Map(JSON.parse(sessionStorage.getItem(KEY) ?? "[]"));
+  #said = remembered();
   #many = null;
 
   isOpen(row) {
@@ -15,7 +15,7 @@ export class Folds {
   set(id, open) {
     this.#said.delete(id);
     this.#said.set(id, open);
-    sessionStorage.setItem(KEY, JSON.stringify([...this.#said].slice(-KEPT)));
+    remember([...this.#said].slice(-KEPT));
   }
 
   /** The first answer to a question decides; later ones fold nothing under the user's hand. */
@@ -26,6 +26,23 @@ export class Folds {
   /** Another question. */
   forget() {
     this.#many = null;
+  }
+}
+
+/** Nothing, where the browser keeps nothing, or something else under this name. */
+function remembered() {
+  try {
+    return new Map(JSON.parse(sessionStorage.getItem(KEY)));
+  } catch {
+    return new Map();
+  }
+}
+
+function remember(said) {
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify(said));
+  } catch {
+    // not kept: folds last as long as the page
   }
 }
 

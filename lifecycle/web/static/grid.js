@@ -102,7 +102,7 @@ export class Grid {
     if (what.matches(".c-fold")) this.page.fold(entry.row.id, !entry.open);
     else if (what.matches(".c-stop")) this.page.stop(entry.row);
     else if (what.matches(".c-tag")) this.page.tag(what.dataset.tag);
-    else if (what.matches(".c-more")) this.page.more(entry.parent, entry.statuses);
+    else if (what.matches(".c-more")) this.page.more(entry);
   }
 
   #key(event) {
@@ -136,7 +136,7 @@ export class Grid {
   }
 
   #rest(entry) {
-    const show = () => entry.canShow && this.page.more(entry.parent, entry.statuses);
+    const show = () => entry.canShow && this.page.more(entry);
     return { Enter: show, " ": show };
   }
 

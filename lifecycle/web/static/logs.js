@@ -7,10 +7,15 @@ import { Poll } from "./poll.js";
 
 const TAIL = 200;
 const KEPT = 2000; // lines on the page
+const OVERLAP = 1000; // lines: writers do not commit in the order of their ids, and a line that comes again is counted
+const LIMIT = 2 * OVERLAP;
 const PACE = 1000;
 
 export class Logs {
+  #lines = new Map(); // what is on the page, by the ids of the lines
+  #first = 0; // what is older than this was left out
   #last = null;
+  #etag = null;
 
   constructor(api, id, root, page) {
     Object.assign(this, { api, id, page });
@@ -29,24 +34,51 @@ export class Logs {
   async #look() {
     if (this.#last !== null && !this.follow.checked) return;
     const wish = { level: this.level.value, with_children: this.below.checked };
-    const from = this.#last === null ? { tail: TAIL } : { after: this.#last, limit: 1000 };
-    const { body } = await this.api.get(at(this.id, "logs"), { ...wish, ...from });
+    const from = this.#last === null ? { tail: TAIL } : { after: Math.max(0, this.#last - OVERLAP), limit: LIMIT };
+    const answer = await this.api.get(at(this.id, "logs"), { ...wish, ...from }, this.#etag);
     if (wish.level !== this.level.value || wish.with_children !== this.below.checked) return this.poll.now();
-    this.#last = body.last ?? this.#last ?? 0;
-    this.#add(body.lines);
+    if (!answer) return;
+    const { lines, last } = answer.body;
+    if (from.tail && lines.length === TAIL) this.#first = lines[0].id;
+    this.#etag = answer.etag;
+    this.#last = Math.max(this.#last ?? 0, last);
+    this.#add(lines);
   }
 
   #anew() {
-    this.#last = null;
+    this.#lines.clear();
+    [this.#first, this.#last, this.#etag] = [0, null, null];
     this.list.replaceChildren();
     this.poll.now();
   }
 
   #add(lines) {
-    this.list.append(...lines.map((line) => this.#line(line)));
-    while (this.list.childElementCount > KEPT) this.list.firstElementChild.remove();
-    this.empty.hidden = this.list.childElementCount > 0;
-    if (lines.length && this.follow.checked) this.list.scrollTop = this.list.scrollHeight;
+    const before = this.#lines.size;
+    for (const line of lines) if (line.id >= this.#first) this.#put(line);
+    const hasNew = this.#lines.size > before;
+    while (this.#lines.size > KEPT) this.#drop();
+    this.empty.hidden = this.#lines.size > 0;
+    if (hasNew && this.follow.checked) this.list.scrollTop = this.list.scrollHeight;
+  }
+
+  /** In the order of ids, wherever it comes from. */
+  #put(line) {
+    const known = this.#lines.get(line.id);
+    if (known?.times === line.count) return;
+    const node = Object.assign(this.#line(line), { line: line.id, times: line.count });
+    this.#lines.set(line.id, node);
+    if (known) return known.replaceWith(node);
+    let before = this.list.lastElementChild;
+    while (before && before.line > line.id) before = before.previousElementSibling;
+    if (before) before.after(node);
+    else this.list.prepend(node);
+  }
+
+  #drop() {
+    const oldest = this.list.firstElementChild;
+    this.#lines.delete(oldest.line);
+    this.#first = oldest.line + 1;
+    oldest.remove();
   }
 
   #line({ container_id, at: when, level, logger, message, count }) {

@@ -1,8 +1,10 @@
 /** What becomes of a stop, container by container, until it is over. */
 
 import { element, setText } from "./element.js";
+import { total } from "./statuses.js";
 
 const PACE = 700;
+const LARGE = 1500; // the pace of a stop of more than are drawn
 const DRAWN = 1000; // containers; of more, only what failed
 
 export class Outcome {
@@ -10,6 +12,7 @@ export class Outcome {
   #timer = null;
   #etag = null;
   #over = false;
+  #pace = PACE;
 
   constructor(api, { stop, notes = [] }, shown, ended) {
     Object.assign(this, { api, stop, ended });
@@ -35,18 +38,28 @@ export class Outcome {
       if (error.status === undefined) throw error;
       setText(this.summary, `${error.message}; the stop goes on`);
     }
-    if (!this.#over) this.#timer = setTimeout(() => this.#look(), PACE);
+    if (!this.#over) this.#timer = setTimeout(() => this.#look(), this.#pace);
   }
 
   #draw(stop) {
+    const counts = countsOf(stop);
     for (const id of stop.stopped) this.#line(id, "stopped");
     for (const id of stop.already_ended ?? []) this.#line(id, "had ended");
     for (const id of stop.pending) this.#line(id, "stopping");
     for (const [id, why] of Object.entries(stop.failed)) this.#line(id, "failed", why);
-    setText(this.summary, words(stop));
-    if (!stop.finished_at && stop.pending.length) return;
+    setText(this.summary, words(stop, counts));
+    this.#pace = total(counts) > DRAWN ? LARGE : PACE;
+    if (!stop.finished_at && counts.pending) return;
     this.end();
-    this.ended(stop);
+    this.#rest();
+    this.ended(counts.failed);
+  }
+
+  /** Of a large stop not each that has ended is named. */
+  #rest() {
+    for (const [id, { dataset }] of this.#lines) {
+      if (["waiting", "stopping"].includes(dataset.outcome)) this.#line(id, "ended");
+    }
   }
 
   #line(id, what, why = "") {
@@ -67,10 +80,14 @@ export class Outcome {
   }
 }
 
-function words(stop) {
-  const failed = Object.keys(stop.failed).length;
-  const counts = { stopped: stop.stopped.length, stopping: stop.pending.length, failed };
-  const parts = Object.entries(counts).filter(([name, count]) => count || name === "stopped");
+/** Of all; the lists name the first thousand each. */
+function countsOf({ counts, stopped, pending, failed, already_ended }) {
+  const [listed, ended] = [Object.keys(failed).length, already_ended.length];
+  return counts ?? { stopped: stopped.length, pending: pending.length, failed: listed, already_ended: ended };
+}
+
+function words(stop, { stopped, pending, failed }) {
+  const parts = Object.entries({ stopped, stopping: pending, failed }).filter(([name, count]) => count || name === "stopped");
   const reason = stop.reason ? `, because: ${stop.reason}` : "";
-  return `${parts.map(([name, count]) => `${count} ${name}`).join(", ")}. Asked by ${stop.by}${reason}.`;
+  return `${parts.map(([name, count]) => `${count.toLocaleString("en")} ${name}`).join(", ")}. Asked by ${stop.by}${reason}.`;
 }

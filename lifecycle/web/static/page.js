@@ -23,8 +23,9 @@ export class Page {
     if (open) this.poll.now();
   }
 
-  more(id, statuses) {
-    this.tree.more(id, statuses);
+  more({ parent, statuses, isBefore }) {
+    if (isBefore) this.tree.back(parent, statuses);
+    else this.tree.more(parent, statuses);
     this.grid.draw();
     this.poll.now();
   }

@@ -65,7 +65,7 @@ export class Row {
 
   #tag([key, value]) {
     const attributes = { type: "button", class: "badge c-tag", tabindex: "-1", title: "Show only these" };
-    return element("button", { ...attributes, "data-tag": `${key}:${value}` }, `${key}=${value}`);
+    return element("button", { ...attributes, "data-tag": `${key}=${value}` }, `${key}=${value}`);
   }
 
   #stop() {

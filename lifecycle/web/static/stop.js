@@ -6,8 +6,7 @@ import { Outcome } from "./outcome.js";
 import { badge } from "./statuses.js";
 
 export class StopDialog {
-  #id = null;
-  #preview = null;
+  #turn = null; // whose dialog this is; an answer that an earlier one asked for is not drawn
 
   constructor(api, closed) {
     Object.assign(this, { api, closed });
@@ -17,30 +16,19 @@ export class StopDialog {
   }
 
   async open(id) {
-    this.#id = id;
-    this.#preview = null;
+    this.#forget();
+    const turn = { id, preview: null };
+    this.#turn = turn;
     this.#build();
     this.node.showModal();
-    await this.#try(() => this.#look());
-  }
-
-  async #look() {
-    const preview = await this.#post({ dry_run: true });
-    if (preview) this.#show(preview);
-  }
-
-  /** The answer; null if the dialog was closed meanwhile. */
-  async #post(wish) {
-    const { body } = this;
-    const answer = await this.api.post(at(this.#id, "stop"), wish);
-    return this.node.open && body === this.body ? answer : null;
+    await this.#ask(turn, { dry_run: true }, (preview) => this.#show(preview));
   }
 
   #build() {
     this.title = element("h2", { class: "modal-title", id: "stop-title" }, "Stop");
     this.body = element("div", { class: "c-dialog-body" }, element("p", {}, "Looking what would stop…"));
     this.message = element("p", { class: "c-dialog-message", role: "alert" });
-    this.go = this.#button("Stop", "btn-danger", () => this.#try(() => this.#stop()));
+    this.go = this.#button("Stop", "btn-danger", () => this.#stop(this.#turn));
     this.go.disabled = true;
     const close = this.#button("Close", "btn-outline-secondary", () => this.node.close());
     this.buttons = element("div", { class: "c-dialog-buttons" }, close, this.go);
@@ -52,7 +40,7 @@ export class StopDialog {
   }
 
   #show(preview) {
-    this.#preview = preview;
+    this.#turn.preview = preview;
     const { count } = preview;
     this.title.textContent = count === 1 ? "Stop 1 container" : `Stop ${count.toLocaleString("en")} containers`;
     const order = element("p", {}, count ? "Children before their parents, in this order:" : "Nothing of it is live.");
@@ -75,45 +63,46 @@ export class StopDialog {
     return [element("div", { class: "c-fields" }, fields)];
   }
 
-  async #stop(force = false) {
-    const shown = this.#preview.left_out ? this.#preview.count : this.#preview.would_stop.map((each) => each.id);
+  #stop(turn, force = false) {
+    const { left_out, count, would_stop } = turn.preview;
+    const shown = left_out ? count : would_stop.map((each) => each.id);
     const grace = this.grace.value === "" ? null : Number(this.grace.value);
     const wish = { reason: this.reason.value.trim() || null, grace: force ? null : grace, force };
-    const answer = await this.#post({ ...wish, expect: force ? null : shown });
-    if (answer) this.#follow(answer);
+    return this.#ask(turn, { ...wish, expect: force ? null : shown }, (answer) => this.#follow(turn, answer));
   }
 
   /** From here on nodes drive the stop: the dialog only watches, and may be closed. */
-  #follow(answer) {
+  #follow(turn, answer) {
     this.outcome?.end();
-    this.outcome = new Outcome(this.api, answer, this.#preview.would_stop, (stop) => this.#ended(stop));
+    this.outcome = new Outcome(this.api, answer, turn.preview.would_stop, (failed) => this.#ended(failed));
     this.title.textContent = "Stopping";
     this.body.replaceChildren(this.outcome.node);
     this.go.remove();
     this.kill?.remove();
-    this.kill = this.#button("Kill now", "btn-danger", () => this.#try(() => this.#stop(true)));
+    this.kill = this.#button("Kill now", "btn-danger", () => this.#stop(turn, true));
     this.buttons.append(this.kill);
     this.buttons.firstElementChild.focus();
   }
 
-  #ended(stop) {
+  #ended(failed) {
     this.kill.remove();
-    const failed = Object.keys(stop.failed).length;
     this.title.textContent = failed ? `${failed} could not be stopped` : "Stopped";
   }
 
-  async #try(act) {
-    const { body } = this;
-    this.message.textContent = "";
+  /** What is answered is drawn where it was asked, or not at all. */
+  async #ask(turn, wish, drawn) {
+    const isCurrent = () => turn === this.#turn;
     const buttons = [...this.node.querySelectorAll(".btn-danger")];
+    this.message.textContent = "";
     buttons.forEach((button) => (button.disabled = true));
     try {
-      await act();
+      const answer = await this.api.post(at(turn.id, "stop"), wish);
+      if (isCurrent()) drawn(answer);
     } catch (error) {
       if (error.status === undefined) throw error;
-      if (body === this.body) this.#refused(error);
+      if (isCurrent()) this.#refused(error);
     } finally {
-      buttons.forEach((button) => (button.disabled = this.#preview === null || this.#preview.count === 0));
+      buttons.forEach((button) => (button.disabled = !turn.preview?.count));
     }
   }
 
@@ -123,13 +112,22 @@ export class StopDialog {
   }
 
   #close() {
+    if (this.node.open) return; // opened again before this was told
+    const { id } = this.#turn;
+    this.#forget();
+    this.closed(id);
+  }
+
+  #forget() {
     this.outcome?.end();
     this.outcome = this.reason = this.grace = this.kill = undefined;
-    this.closed(this.#id);
+    this.#turn = null;
   }
 }
 
-function item({ id, type, status }) {
+function item({ id, type, status, depth }) {
   const name = element("span", { class: "c-id" }, id);
-  return element("li", {}, name, " ", element("span", { class: "c-small" }, type), " ", badge(status));
+  const line = element("li", {}, name, " ", element("span", { class: "c-small" }, type), " ", badge(status));
+  line.style.setProperty("--level", depth);
+  return line;
 }

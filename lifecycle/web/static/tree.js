@@ -24,8 +24,8 @@ export class Tree {
   /** The children of one container, which is no line itself. */
   root(id, children) {
     this.top = { id, children };
-    this.more(id, LIVE);
-    this.more(id, ENDED);
+    this.#ask(id, LIVE);
+    this.#ask(id, ENDED);
   }
 
   /** Every visible line, from the top: a row with its level, or what stands for the rest of its siblings. */
@@ -39,20 +39,53 @@ export class Tree {
     for (const statuses of [LIVE, ENDED]) this.#parts.delete(key(id, statuses));
   }
 
-  /** Show some more of a container's children, the live or the ended ones. */
-  more(id, statuses) {
-    const part = this.#parts.get(key(id, statuses));
-    if (part) part.grow();
-    else this.#parts.set(key(id, statuses), new Part(id, statuses));
+  /** Another question: what was asked for was asked of other lines. */
+  forget() {
+    this.#parts.clear();
   }
 
-  /** Read what was asked for, and what is unfolded but was not sent along. */
+  /** Show some more of a container's children, the live or the ended ones. */
+  more(id, statuses) {
+    if (!this.#ask(id, statuses)) this.#parts.get(key(id, statuses)).grow();
+  }
+
+  /** Show those before them again. */
+  back(id, statuses) {
+    this.#parts.get(key(id, statuses))?.back();
+  }
+
+  /** Read what is unfolded and was not sent along, and what was asked for; one that fails keeps no other waiting. */
   async refresh() {
-    for (const { row, open } of this.lines()) {
-      const missing = open && !row.shown && total(only(LIVE, row.children)) > 0;
-      if (missing && !this.#parts.has(key(row.id, LIVE))) this.more(row.id, LIVE);
+    const open = this.lines().filter((line) => line.open);
+    this.#keep(new Set([this.top?.id, ...open.map(({ row }) => row.id)]));
+    for (const { row } of open) {
+      if (!row.shown && total(only(LIVE, row.children)) > 0) this.#ask(row.id, LIVE);
     }
-    await Promise.all([...this.#parts.values()].map((part) => part.read(this.api)));
+    const read = await Promise.allSettled([...this.#parts].map(([name, part]) => this.#read(name, part)));
+    const failed = read.find(({ status }) => status === "rejected");
+    if (failed) throw failed.reason;
+  }
+
+  /** True if it had not been asked for. */
+  #ask(id, statuses) {
+    const name = key(id, statuses);
+    const isNew = !this.#parts.has(name);
+    if (isNew) this.#parts.set(name, new Part(id, statuses));
+    return isNew;
+  }
+
+  /** Nobody asks for children that nobody sees. */
+  #keep(parents) {
+    for (const [name, part] of this.#parts) if (!parents.has(part.id)) this.#parts.delete(name);
+  }
+
+  async #read(name, part) {
+    try {
+      await part.read(this.api);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      if (this.#parts.get(name) === part) this.#parts.delete(name); // pruned meanwhile
+    }
   }
 
   #below(rows, level, above) {
@@ -72,8 +105,10 @@ export class Tree {
     const ended = without(this.#rowsOf(row, ENDED), live);
     const rest = (statuses) => this.#rest(row, statuses, [...live, ...ended], level);
     return [
+      ...this.#before(row, LIVE, level),
       ...this.#below(live, level, above),
       ...rest(LIVE),
+      ...this.#before(row, ENDED, level),
       ...this.#below(ended, level, above),
       ...rest(ENDED),
     ];
@@ -83,15 +118,24 @@ export class Tree {
     return this.#parts.get(key(row.id, statuses))?.rows ?? [];
   }
 
+  #before(row, statuses, level) {
+    const part = this.#parts.get(key(row.id, statuses));
+    if (!part?.isFurther) return [];
+    const text = `the ${MOST.toLocaleString("en")} before`;
+    const line = { key: `${key(row.id, statuses)} before`, parent: row.id, statuses, level, text };
+    return [{ ...line, isBefore: true, canShow: true }];
+  }
+
   #rest(row, statuses, shown, level) {
     const left = { ...only(statuses, row.children) };
     for (const each of shown) if (left[each.status]) left[each.status] -= 1;
     if (total(left) === 0) return [];
     const part = this.#parts.get(key(row.id, statuses));
     if (part?.rows && !part.more) return [];
-    const text = part && !part.rows ? "Looking…" : `${words(left)} not shown`;
+    const others = part?.isFurther ? `${part.more.toLocaleString("en")} more` : words(left);
+    const text = part && !part.rows ? "Looking…" : `${others} not shown`;
     const line = { key: `${key(row.id, statuses)} rest`, parent: row.id, statuses, level, text };
-    return [{ ...line, canShow: !part || (part.rows && part.limit < MOST) }];
+    return [{ ...line, canShow: !part || part.rows !== null }];
   }
 
   #index(rows) {
@@ -102,27 +146,42 @@ export class Tree {
   }
 }
 
+/** Some children of one container: more and more of them up to a thousand, then the next thousand instead. */
 class Part {
+  #after = []; // the last child of each thousand that was left behind
+  #limit = STEP;
+  #etag = null;
+
   constructor(id, statuses) {
-    Object.assign(this, { id, statuses, limit: STEP, rows: null, more: false, etag: null });
+    Object.assign(this, { id, statuses, rows: null, more: false });
+  }
+
+  get isFurther() {
+    return this.#after.length > 0;
   }
 
   grow() {
-    this.limit = Math.min(this.limit + STEP, MOST);
-    this.etag = null;
+    const last = this.rows?.at(-1)?.id;
+    if (this.#limit < MOST) this.#limit += STEP;
+    else if (last && last !== this.#after.at(-1)) this.#after.push(last);
+    this.#etag = null;
+  }
+
+  back() {
+    this.#after.pop();
+    this.#etag = null;
   }
 
   async read(api) {
-    const { limit, etag } = this;
-    const parameters = { status: this.statuses.join(","), limit };
+    const asked = { status: this.statuses.join(","), limit: this.#limit, after: this.#after.at(-1) };
     try {
-      const answer = await api.get(at(this.id, "children"), parameters, etag);
-      if (answer && limit === this.limit) {
-        Object.assign(this, { rows: answer.body.children, more: answer.body.more, etag: answer.etag });
-      }
+      const answer = await api.get(at(this.id, "children"), asked, this.#etag);
+      if (!answer || asked.limit !== this.#limit || asked.after !== this.#after.at(-1)) return;
+      Object.assign(this, { rows: answer.body.children, more: answer.body.more });
+      this.#etag = answer.etag;
     } catch (error) {
-      if (error.status !== 404) throw error;
-      Object.assign(this, { rows: [], more: false }); // pruned meanwhile
+      if (error.status !== 400 || !this.isFurther) throw error;
+      this.#after = []; // that child was pruned meanwhile: from the first again
     }
   }
 }
