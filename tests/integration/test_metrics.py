@@ -144,11 +144,30 @@ def test_a_database_that_hangs_keeps_no_scrape_waiting(postgres_grove, monkeypat
         began = time.monotonic()
         assert scraped(collector)["lifecycle_container_metrics_up",] == 1, "what was read last"
         assert time.monotonic() - began < 3 * PATIENCE
+        began = time.monotonic()
+        for _ in range(20):
+            assert scraped(collector)["lifecycle_container_metrics_up",] == 1, "what was read last"
+        assert time.monotonic() - began < PATIENCE, "only who begins to read waits for it"
         end = time.monotonic() + 30
         while scraped(collector)["lifecycle_container_metrics_up",]:
             assert time.monotonic() < end, "the statement was never given up"
+    while not scraped(collector)["lifecycle_container_metrics_up",]:
+        assert time.monotonic() < end, "it is never read again"
+
+
+@pytest.mark.parametrize(("patience", "least", "most"), [(PATIENCE, PATIENCE, 2.5), (0.1, 0.1, 0.8)])
+def test_who_may_not_wait_waits_once(grove, monkeypatch, patience, least, most):
+    go_on = threading.Event()
+    reader = metrics.read
+    lifecycle = SimpleNamespace(database=grove.database, settings=AT_ONCE)
+    collector = Metrics(lambda: lifecycle, patience)
+    assert scraped(collector)["lifecycle_container_metrics_up",] == 1, "the first waits for its reading"
+    monkeypatch.setattr(metrics, "read", lambda database: go_on.wait(30) and reader(database))
     time.sleep(0.002)
+    began = time.monotonic()
     assert scraped(collector)["lifecycle_container_metrics_up",] == 1
+    assert least <= time.monotonic() - began < most
+    go_on.set()
 
 
 def test_an_old_reading_is_none(grove, monkeypatch):
@@ -182,10 +201,11 @@ def make_app(sqlite_database):
             each.database.dispose()
 
 
-def test_the_first_of_a_process_is_told_once(make_app):
+def test_the_first_of_a_process_is_told_once(make_app, caplog):
     for each in (make_app(), make_app(), make_app(metrics_prefix="fleet_")):
         register(lambda each=each: each)
     assert generate_latest(REGISTRY).count(b"container_metrics_up 1.0") == 1
+    assert [each.getMessage().partition(":")[0] for each in caplog.records] == ["metrics registered before"] * 2
 
 
 def test_an_app_is_configured_by_the_first_scrape_not_before(make_app, caplog):
