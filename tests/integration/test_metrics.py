@@ -73,6 +73,16 @@ def test_what_a_scrape_tells(grove):
     assert all(name.startswith("fleet_") for name, *_ in found)
 
 
+def test_what_has_not_happened_yet_is_told_as_nothing(grove):
+    """Of a series that is born at 1, `increase` is 0."""
+    grove.run("first", container_type="HAUL")
+    found = scraped(metrics_of(grove.database, RARELY))
+    for status in ("COMPLETED", "FAILED", "STOPPED"):
+        assert found["lifecycle_container_endings_total", status, "HAUL"] == 0
+    assert found["lifecycle_container_restarts_total", "HAUL"] == 0
+    assert found["lifecycle_container_recoveries_total", "HAUL"] == 0
+
+
 def test_the_buckets_of_a_histogram_add_up(grove):
     grow(grove)
     found = scraped(metrics_of(grove.database, RARELY))
@@ -93,6 +103,8 @@ def test_a_pass_is_told_when_it_has_run(grove):
     found = scraped(metrics_of(grove.database, RARELY))
     assert found["lifecycle_container_pass_runs_total", "sweep"] == 1
     assert abs(found["lifecycle_container_pass_last_run_timestamp_seconds", "sweep"] - time.time()) < 60
+    assert found["lifecycle_container_pass_runs_total", "prune"] == 0, "it has never come to its end"
+    assert found["lifecycle_container_pass_runs_total", "recover"] == 0, "it has never begun"
     assert ("lifecycle_container_pass_last_run_timestamp_seconds", "prune") not in found, "it has never come to its end"
 
 
