@@ -8,7 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from lifecycle.domain.counters import ACTIVE_DEPTHS, BOUNDS, DEPTHS, Counter, StopFailure
-from lifecycle.domain.status import LIVE
+from lifecycle.domain.status import LIVE, TERMINAL
+from lifecycle.runtime.passes import NAMES
 from lifecycle.runtime.reading import Reading
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
@@ -34,11 +35,21 @@ class Family:
 
 
 def _by_type(counter: Counter) -> Callable[[Reading], Samples]:
-    return lambda reading: [((each.type,), each.value) for each in reading.of(counter)]
+    """Of every type that there is: a rate needs a zero to rise from."""
+    return lambda reading: [((type_,), reading.value(counter, type=type_)) for type_ in reading.types]
+
+
+def _endings(reading: Reading) -> Samples:
+    """Every end of every type that there is."""
+    return [
+        ((type_, status), reading.value(Counter.ENDINGS, status, type=type_))
+        for type_ in reading.types
+        for status in sorted(TERMINAL)
+    ]
 
 
 def _labelled(counter: Counter, labels: Iterable[str]) -> Callable[[Reading], Samples]:
-    """Those that there are none of too: a rate needs a zero to rise from."""
+    """Those that there are none of too."""
     known = tuple(labels)
     return lambda reading: [((label,), reading.value(counter, label)) for label in known]
 
@@ -47,6 +58,11 @@ def _active(reading: Reading) -> Samples:
     """All depths of every type that is live."""
     types = sorted({each.type for each in reading.gauges.active})
     return [((type_, depth), reading.active(type=type_, depth=depth)) for type_ in types for depth in ACTIVE_DEPTHS]
+
+
+def _pass_runs(reading: Reading) -> Samples:
+    runs = dict.fromkeys(NAMES, 0) | {each.name: each.runs for each in reading.gauges.passes}
+    return [((name,), number) for name, number in runs.items()]
 
 
 def _pass_times(reading: Reading) -> Samples:
@@ -89,7 +105,7 @@ FAMILIES = (
         "container_endings_total",
         "Containers that ended",
         ("type", "status"),
-        lambda reading: [((each.type, each.label), each.value) for each in reading.of(Counter.ENDINGS)],
+        _endings,
     ),
     Family(
         C,
@@ -138,7 +154,7 @@ FAMILIES = (
         "container_pass_runs_total",
         "Runs of each periodic pass",
         ("pass",),
-        lambda reading: [((each.name,), each.runs) for each in reading.gauges.passes],
+        _pass_runs,
     ),
 )
 DURATION = "container_cascade_stop_duration_seconds"

@@ -20,19 +20,18 @@ if TYPE_CHECKING:
     from lifecycle.runtime.app import Lifecycle
 
 log = logging.getLogger("lifecycle.metrics")
-PATIENCE = 1.0  # seconds that who asks is kept waiting; it may be Flower's event loop
+PATIENCE = 1.0  # seconds that who asks is kept waiting
 STALE = 60.0  # seconds after which an old reading is none, beyond the time between two
 
 
 class Metrics(Collector):
     """Reads the database in a thread of its own when it is asked, at most so often; tells what was read last."""
 
-    def __init__(self, find: Callable[[], "Lifecycle"]) -> None:
-        self._find = find
+    def __init__(self, find: Callable[[], "Lifecycle"], patience: float = PATIENCE) -> None:
+        self._find, self._patience = find, patience
         self._reading: Reading | None = None
         self._read_at = self._asked_at = float("-inf")
         self._one = native("_thread", "allocate_lock")()
-        self._join: Callable[[float], object] | None = None
         self._fails = False
 
     def describe(self) -> Iterable[Metric]:
@@ -63,12 +62,11 @@ class Metrics(Collector):
         return self._reading if age <= self._settings.metrics_every + STALE else None
 
     def _refresh(self) -> None:
-        """Begin to read unless that was done just now, or goes on; wait for it, but not long."""
+        """Begin to read unless that was done just now, or goes on; who begins waits for it, but not long."""
         if time.monotonic() - self._asked_at >= self._settings.metrics_every and self._one.acquire(False):
+            is_first = self._asked_at == float("-inf")
             self._asked_at = time.monotonic()
-            self._join = start_thread(self._read, "lifecycle-metrics")
-        if self._one.locked() and self._join is not None:
-            self._join(PATIENCE)
+            start_thread(self._read, "lifecycle-metrics")(PATIENCE if is_first else self._patience)
 
     def _read(self) -> None:
         try:
@@ -93,11 +91,14 @@ class Metrics(Collector):
 _registered: list[Metrics] = []
 
 
-def register(find: Callable[[], "Lifecycle"]) -> None:
+def register(find: Callable[[], "Lifecycle"], patience: float = PATIENCE) -> None:
     """Have a Lifecycle's metrics told with all others of this process; the first scrape finds it.
 
-    Once: a scrape with a metric in it twice is refused, so it is that of the first call.
+    Once: a scrape with a metric in it twice is refused, so it is that of the first call; another is one warning.
+    patience: seconds that a scrape may wait for what it began to read, but for the first, which waits a second.
     """
-    if not _registered:
-        _registered.append(Metrics(find))
-        REGISTRY.register(_registered[0])
+    if _registered:
+        log.warning("metrics registered before: this process tells those of the first app only")
+        return
+    _registered.append(Metrics(find, patience))
+    REGISTRY.register(_registered[0])

@@ -21,13 +21,17 @@ class Reading:
     counted: tuple[Counted, ...]
     gauges: Gauges
 
-    def of(self, counter: Counter) -> list[Counted]:
-        """One counter by all it is counted by, in order."""
-        return sorted(each for each in self.counted if each.name is counter)
+    @property
+    def types(self) -> list[str]:
+        """Every type that lives, or was counted, in order."""
+        return sorted({each.type for each in (*self.gauges.active, *self.counted) if each.type})
 
-    def value(self, counter: Counter, label: str = "", le: str = "") -> float:
-        """How many, of all types."""
-        return sum(each.value for each in self.counted if (each.name, each.label, each.le) == (counter, label, le))
+    def value(self, counter: Counter, label: str = "", le: str = "", *, type: str | None = None) -> float:  # noqa: A002 - the label's name
+        """How many, of all types or of one."""
+        of = (counter, label, le)
+        return sum(
+            each.value for each in self.counted if (each.name, each.label, each.le) == of and type in {None, each.type}
+        )
 
     def active(self, *, type: str | None = None, depth: str | None = None, status: str | None = None) -> int:  # noqa: A002 - the label's name
         """How many live containers, of those that are asked for."""

@@ -4,18 +4,24 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
+from lifecycle.web.pool import Full, Pool
 from lifecycle.web.refusal import Refused
 from lifecycle.web.tally import Tally
 
 READERS = 4  # threads; a Flower serves people, not fleets
 ACTORS = 4
+CALLERS = 8
+WAITING = 128  # works that wait for one of them
 FRESH = 1.0  # seconds: what many tabs ask at once is asked of the database once
 PATIENCE = 15.0  # seconds; a statement gives up before
 LONGEST = 60.0  # seconds: to mark a hundred thousand
 MOST = 128  # answers kept
+BUSY = "the database is busy: try again later"
+NOT_BEGUN = "Too much is being done already; this was not begun: try again later."
+UNANSWERED = "This has begun, and nothing is known of it yet: look what came of it before you try again."
 
 
 class Answer:
@@ -32,11 +38,12 @@ class Answer:
 
 
 class Desk:
-    """A few threads, and the latest answers."""
+    """A few threads, and the latest answers. A broker that hangs keeps neither readers nor marks of a stop waiting."""
 
     def __init__(self) -> None:
-        self._readers = ThreadPoolExecutor(READERS, "containers-read")
-        self._actors = ThreadPoolExecutor(ACTORS, "containers-act")
+        self._readers = Pool("containers-read", READERS, WAITING)
+        self._actors = Pool("containers-act", ACTORS, WAITING)
+        self._callers = Pool("containers-call", CALLERS, WAITING)
         self.tally = Tally()
         self._answers: dict[Hashable, Answer] = {}
 
@@ -48,29 +55,47 @@ class Desk:
         begun = time.monotonic()
         self._drop(begun)
         if key not in self._answers:
-            future = asyncio.get_running_loop().run_in_executor(self._readers, work)
-            self._answers[key] = Answer(future, begun)
-        return await _patiently(self._answers[key].future)
+            self._answers[key] = Answer(asyncio.wrap_future(_begin(self._readers, work)), begun)
+        try:
+            return await _within(PATIENCE, self._answers[key].future)
+        except TimeoutError as error:
+            raise Refused(503, BUSY, code="database_unreachable") from error
 
     async def ask(self, work: Callable[[], Any]) -> Any:
         """What `work` gives now, whatever was read before."""
-        return await _patiently(asyncio.get_running_loop().run_in_executor(self._readers, work))
+        future = _begin(self._readers, work)
+        try:
+            return await _within(PATIENCE, asyncio.wrap_future(future))
+        except TimeoutError as error:
+            future.cancel()
+            raise Refused(503, BUSY, code="database_unreachable") from error
 
     async def act(self, work: Callable[[], Any]) -> Any:
-        """Do something, and forget all answers."""
+        """Do something to the database, and forget all answers."""
+        return await self._do(self._actors, work)
+
+    async def call(self, work: Callable[[], Any]) -> Any:
+        """Do something that needs the broker too, which may hang; forget all answers."""
+        return await self._do(self._callers, work)
+
+    async def call_briefly(self, work: Callable[[], Any], seconds: float, otherwise: Any) -> Any:
+        """Do something that needs the broker, and wait no longer than this; it may be done all the same."""
         try:
-            return await _patiently(asyncio.get_running_loop().run_in_executor(self._actors, work), LONGEST)
+            return await _within(seconds, asyncio.wrap_future(self._callers.submit(work)))
+        except (Full, TimeoutError):
+            return otherwise
+
+    async def _do(self, pool: Pool, work: Callable[[], Any]) -> Any:
+        """Raises Refused for what nobody can tell of in time, and says whether it may have been done."""
+        future = _begin(pool, work)
+        try:
+            return await _within(LONGEST, asyncio.wrap_future(future))
+        except TimeoutError as error:
+            if future.cancel():
+                raise Refused(503, NOT_BEGUN, code="busy") from error
+            raise Refused(503, UNANSWERED, code="unanswered") from error
         finally:
             self._answers.clear()
-
-    async def briefly(self, work: Callable[[], Any], seconds: float, otherwise: Any) -> Any:
-        """Do something, and wait no longer than this for what it gives; it is done all the same."""
-        future = asyncio.get_running_loop().run_in_executor(self._actors, work)
-        future.add_done_callback(_look)
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), seconds)
-        except TimeoutError:
-            return otherwise
 
     def _drop(self, now: float) -> None:
         old = [key for key, answer in self._answers.items() if answer.until < now]
@@ -78,11 +103,17 @@ class Desk:
             del self._answers[key]
 
 
-async def _patiently(future: "asyncio.Future[Any]", seconds: float = PATIENCE) -> Any:
+def _begin(pool: Pool, work: Callable[[], Any]) -> "Future[Any]":
     try:
-        return await asyncio.wait_for(asyncio.shield(future), seconds)
-    except TimeoutError as error:
-        raise Refused(503, "the database is busy: try again later", code="database_unreachable") from error
+        return pool.submit(work)
+    except Full as error:
+        raise Refused(503, NOT_BEGUN, code="busy") from error
+
+
+async def _within(seconds: float, future: "asyncio.Future[Any]") -> Any:
+    """What it gives; raises TimeoutError, and lets it go on."""
+    future.add_done_callback(_look)
+    return await asyncio.wait_for(asyncio.shield(future), seconds)
 
 
 def _look(future: "asyncio.Future[Any]") -> None:

@@ -9,6 +9,7 @@ from lifecycle.runtime.app import Lifecycle
 
 log = logging.getLogger("lifecycle.flower")
 NAME = "containers"
+PATIENCE = 0.1  # seconds: a scrape waits in Flower's event loop
 OVERLAID = ("navbar.html", "task.html", "containers.html", "container.html", "services.html")
 
 
@@ -47,4 +48,4 @@ def _add(urls: Any) -> None:
 def _register(lifecycle: Lifecycle | None) -> None:
     from lifecycle.runtime.metrics import register  # noqa: PLC0415 - needs prometheus_client
 
-    register(lambda: lifecycle or getattr(current_app, "lifecycle", None) or Lifecycle(current_app))
+    register(lambda: lifecycle or getattr(current_app, "lifecycle", None) or Lifecycle(current_app), PATIENCE)

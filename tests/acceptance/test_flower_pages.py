@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 
 from job.servers import Postgres
 from tests.acceptance.flowers import Flower
+from tests.acceptance.test_database_outage import Mortal
 from tests.acceptance.world import HERE, eventually, migrate
 from tests.conftest import started
+from tests.servers import main_process
 
 pytest.importorskip("flower.options")
 
@@ -340,6 +343,25 @@ def test_a_stop_without_a_broker_is_recorded_and_says_so(brokerless_scene, new_f
     broker.start()
 
 
+def test_a_broker_that_hangs_loses_no_stop(brokerless_scene, new_flower):
+    scene, broker = brokerless_scene
+    names = [f"hung-{number}" for number in range(6)]
+    for name in names:
+        scene.start(scene.plan(name, queue="nobody-consumes"))
+    flower = new_flower(env=scene.world.env, login=LOGIN)
+    pid = main_process(broker)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for name in names:
+            begun = flower.post(flower.of(scene.id(name), "stop"))
+            assert begun.status == 202, begun.text
+            assert "nodes see the stop in the database" in " ".join(begun.json["notes"])
+        for name in names:
+            assert scene.ended(name).status == "STOPPED"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_the_commands_of_the_guide_do_what_it_says(scene, flower):
     if shutil.which("curl") is None:
         pytest.skip("no curl here")
@@ -377,5 +399,25 @@ def test_a_database_that_is_away_is_said_and_found_again(new_world, new_flower):
         eventually("the outage", lambda: flower.get("/api/containers/tree").status == 503)
         server.start()
         eventually("the tree once more", lambda: flower.get("/api/containers/tree").status == 200)
+    finally:
+        server.close()
+
+
+@pytest.mark.postgres
+def test_flower_ends_while_the_database_hangs(new_world, new_flower):
+    server = started(Mortal())
+    try:
+        url = server.create_database("hangs")
+        migrate(url)
+        flower = new_flower(env=new_world(database_url=url).env, login=LOGIN)
+        assert flower.get("/api/containers/tree").status == 200
+        server.halt()
+        try:
+            refused = flower.get("/api/containers/tree?status=all")
+            assert (refused.status, refused.code) == (503, "database_unreachable")
+            flower.process.terminate()
+            flower.process.wait(10)
+        finally:
+            server.go_on()
     finally:
         server.close()

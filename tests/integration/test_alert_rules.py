@@ -29,6 +29,10 @@ FIRES = {  # a sample a minute, for an hour and a half
     "ContainerRestarts": {f'{L}restarts_total{{type="HAUL"}}': "0+1x90"},
     "ContainerDispatchLag": {f"{L}dispatch_lag_seconds": "0+60x90"},
     "ContainerPassLate": {f'{L}pass_last_run_timestamp_seconds{{pass="sweep"}}': "60x90"},
+    "ContainerPassNever": {
+        f"{L}metrics_up": "1x90",
+        f'{L}pass_last_run_timestamp_seconds{{pass="prune"}}': "0+60x90",
+    },
 }
 WELL = {
     f"{L}metrics_up": "1x90",

@@ -79,6 +79,16 @@ def test_what_a_scrape_tells(grove):
     assert all(name.startswith("fleet_") for name, *_ in found)
 
 
+def test_what_has_not_happened_yet_is_told_as_nothing(grove):
+    """Of a series that is born at 1, `increase` is 0."""
+    grove.run("first", container_type="HAUL")
+    found = scraped(metrics_of(grove.database, RARELY))
+    for status in ("COMPLETED", "FAILED", "STOPPED"):
+        assert found["lifecycle_container_endings_total", status, "HAUL"] == 0
+    assert found["lifecycle_container_restarts_total", "HAUL"] == 0
+    assert found["lifecycle_container_recoveries_total", "HAUL"] == 0
+
+
 def test_the_buckets_of_a_histogram_add_up(grove):
     grow(grove)
     found = scraped(metrics_of(grove.database, RARELY))
@@ -99,6 +109,8 @@ def test_a_pass_is_told_when_it_has_run(grove):
     found = scraped(metrics_of(grove.database, RARELY))
     assert found["lifecycle_container_pass_runs_total", "sweep"] == 1
     assert abs(found["lifecycle_container_pass_last_run_timestamp_seconds", "sweep"] - time.time()) < 60
+    assert found["lifecycle_container_pass_runs_total", "prune"] == 0, "it has never come to its end"
+    assert found["lifecycle_container_pass_runs_total", "recover"] == 0, "it has never begun"
     assert ("lifecycle_container_pass_last_run_timestamp_seconds", "prune") not in found, "it has never come to its end"
 
 
@@ -151,6 +163,10 @@ def test_a_database_that_hangs_keeps_no_scrape_waiting(postgres_grove, monkeypat
         began = time.monotonic()
         assert scraped(collector)["lifecycle_container_metrics_up",] == 1, "what was read last"
         assert time.monotonic() - began < 8, "the statement was waited for"
+        began = time.monotonic()
+        for _ in range(20):
+            scraped(collector)
+        assert time.monotonic() - began < 15 * PATIENCE, "only who begins to read waits for it"
         until(collector, 0)
     until(collector, 1)
 
@@ -160,6 +176,21 @@ def until(collector, up):
     end = time.monotonic() + 60
     while scraped(collector)["lifecycle_container_metrics_up",] != up:
         assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("patience", [0.0, 2.5])
+def test_a_scrape_waits_as_long_as_it_may(grove, monkeypatch, patience):
+    go_on = threading.Event()
+    reader = metrics.read
+    lifecycle = SimpleNamespace(database=grove.database, settings=AT_ONCE)
+    collector = Metrics(lambda: lifecycle, patience)
+    assert scraped(collector)["lifecycle_container_metrics_up",] == 1, "the first waits for its reading"
+    monkeypatch.setattr(metrics, "read", lambda database: go_on.wait(30) and reader(database))
+    time.sleep(0.002)
+    began = time.monotonic()
+    assert scraped(collector)["lifecycle_container_metrics_up",] == 1
+    assert patience <= time.monotonic() - began < 20
+    go_on.set()
 
 
 def test_an_old_reading_is_none(grove, monkeypatch):
@@ -193,10 +224,11 @@ def make_app(sqlite_database):
             each.database.dispose()
 
 
-def test_the_first_of_a_process_is_told_once(make_app):
+def test_the_first_of_a_process_is_told_once(make_app, caplog):
     for each in (make_app(), make_app(), make_app(metrics_prefix="fleet_")):
         register(lambda each=each: each)
     assert generate_latest(REGISTRY).count(b"container_metrics_up 1.0") == 1
+    assert [each.getMessage().partition(":")[0] for each in caplog.records] == ["metrics registered before"] * 2
 
 
 def test_an_app_is_configured_by_the_first_scrape_not_before(make_app, caplog):

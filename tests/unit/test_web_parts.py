@@ -22,6 +22,7 @@ from lifecycle.web.body import Order, read_order
 from lifecycle.web.desk import Desk
 from lifecycle.web.overlay import add_tab
 from lifecycle.web.parameters import ACTIVE_FILTERS, LEVEL, as_filters, flag, number, read_query
+from lifecycle.web.pool import Full, Pool
 from lifecycle.web.refusal import Refused
 from lifecycle.web.routes import handlers
 
@@ -407,7 +408,51 @@ def test_what_takes_too_long_is_not_waited_for():
     async def ask():
         go_on = threading.Event()
         desk = Desk()
-        assert await desk.briefly(lambda: go_on.wait(10), 0.01, "otherwise") == "otherwise"
+        assert await desk.call_briefly(lambda: go_on.wait(10), 0.01, "otherwise") == "otherwise"
         go_on.set()
 
     asyncio.run(ask())
+
+
+def test_a_broker_that_hangs_keeps_no_mark_waiting():
+    async def ask():
+        go_on = threading.Event()
+        desk = Desk()
+        hung = [desk.call_briefly(lambda: go_on.wait(10), 0.01, "no answer") for _ in range(2 * desks.CALLERS)]
+        assert await asyncio.gather(*hung) == ["no answer"] * len(hung)
+        assert await desk.act(lambda: "marked") == "marked"
+        go_on.set()
+
+    asyncio.run(ask())
+
+
+def test_what_is_given_up_before_it_began_is_never_done(monkeypatch):
+    monkeypatch.setattr(desks, "LONGEST", 0.05)
+
+    async def ask():
+        go_on, done = threading.Event(), []
+        desk = Desk()
+        began = [desk.act(lambda: go_on.wait(10)) for _ in range(desks.ACTORS)]
+        refused = await asyncio.gather(*began, desk.act(lambda: done.append(1)), return_exceptions=True)
+        assert [each.code for each in refused] == ["unanswered"] * desks.ACTORS + ["busy"]
+        assert "before you try again" in refused[0].message
+        go_on.set()
+        monkeypatch.setattr(desks, "LONGEST", 10)
+        assert await desk.act(lambda: "next") == "next"
+        assert done == []
+
+    asyncio.run(ask())
+
+
+def test_a_pool_has_so_many_threads_and_so_much_room():
+    go_on = threading.Event()
+    pool = Pool("full", 2, 1)
+    works = [pool.submit(lambda: go_on.wait(10)) for _ in range(3)]
+    with pytest.raises(Full):
+        pool.submit(lambda: None)
+    named = [each for each in threading.enumerate() if each.name == "full"]
+    assert [each.daemon for each in named] == [True, True]
+    go_on.set()
+    assert [each.result(10) for each in works] == [True] * 3
+    with pytest.raises(ZeroDivisionError):
+        Pool("free", 1, 0).submit(lambda: 1 / 0).result(10)

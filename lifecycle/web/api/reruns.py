@@ -14,7 +14,7 @@ class Rerun(Api):
 
     async def post(self, container_id: str) -> None:
         read_object(self.request, ())
-        made = await self.desk.act(partial(rerun, self.lifecycle, container_id, self.who))
+        made = await self.desk.call(partial(rerun, self.lifecycle, container_id, self.who))
         self.send(texts.encode({"id": made}), 201)
 
 

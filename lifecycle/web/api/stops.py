@@ -32,7 +32,7 @@ class Stop(Api):
             return
         wanted = stops.Request(container_id=container_id, by=self.who, reason=order.reason, grace=order.grace)
         marked, target = await self.desk.act(partial(mark, self.lifecycle, wanted, order))
-        notes = await self.desk.briefly(partial(ring, self.lifecycle, marked, target), RING, [NO_ANSWER])
+        notes = await self.desk.call_briefly(partial(ring, self.lifecycle, marked, target), RING, [NO_ANSWER])
         self.send(texts.encode({"stop": marked.stop_id, "containers": marked.count, "notes": notes}), 202)
 
 
