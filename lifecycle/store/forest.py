@@ -14,7 +14,7 @@ from lifecycle.store.tables import containers, ended, live, nodes
 from lifecycle.store.tags import TAGS
 
 c, n = containers.c, nodes.c
-root = containers.alias("root")
+root, above = containers.alias("root"), containers.alias("above")
 BATCH = 1_000  # ids in one statement
 SHOWN = 400  # characters of an error
 OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been given up
@@ -40,7 +40,7 @@ OLDEST = (c.created_at, c.id)
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """What was found: all rows by id, who is shown below whom, and how many children there are."""
+    """What was found: all rows by id, who is shown below whom, and how many live children there are."""
 
     tops: list[str]
     rows: dict[str, Any]
@@ -75,11 +75,23 @@ def read(connection: sa.Connection, *which: sa.ColumnElement[bool], limit: int |
     return list(connection.execute(sa.select(*COLUMNS).where(*which).order_by(*OLDEST).limit(limit)).all())
 
 
-def child_counts(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Of each of these that has children, how many of which status."""
+def live_children(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Of each of these that has live children, how many of which status."""
+    return _children(connection, ids, live())
+
+
+def ended_children(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dict[str, int]]:
+    """How many ended ones: this reads all of them, and takes a second for a million."""
+    return _children(connection, ids, ended())
+
+
+def _children(
+    connection: sa.Connection, ids: Iterable[str], which: sa.ColumnElement[bool]
+) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for some in _batches(list(ids)):
-        query = sa.select(c.parent_container_id, c.status, sa.func.count()).where(c.parent_container_id.in_(some))
+        query = sa.select(c.parent_container_id, c.status, sa.func.count())
+        query = query.where(c.parent_container_id.in_(some), which)
         for parent, status, number in connection.execute(query.group_by(c.parent_container_id, c.status)):
             found.setdefault(parent, {})[status] = number
     return found
@@ -129,21 +141,36 @@ def _descend(
     children: dict[str, dict[str, int]] = {}
     level = list(tops)
     for _ in range(LEVELS):
-        counted = child_counts(connection, level)
+        counted = live_children(connection, level)
         children |= counted
-        numbers = {each: _number(counted.get(each, {}), everything=everything) for each in level}
-        unfolded = [each for each, number in numbers.items() if 0 < number <= FEW or each in bridges.values()]
+        few = _having_few(connection, level) if everything else {each for each, of in counted.items() if _is_few(of)}
+        unfolded = [each for each in level if each in few or each in bridges.values()]
         found = [
             row for some in _batches(unfolded) for row in read(connection, c.parent_container_id.in_(some), *wanted)
         ]
         level = _take(found, rows)
         if not level:
             return children
-    return children | child_counts(connection, level)
+    return children | live_children(connection, level)
 
 
-def _number(counted: dict[str, int], *, everything: bool) -> int:
-    return sum(number for status, number in counted.items() if everything or status in LIVE)
+def _is_few(counted: dict[str, int]) -> bool:
+    return 0 < sum(counted.values()) <= FEW
+
+
+def _having_few(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
+    """Those of these that have few children of any status; of a million no more are counted than tell that.
+
+    In the order of their index, or PostgreSQL reads the whole table for who has none.
+    """
+    below = sa.select(c.id).where(c.parent_container_id == above.c.id).correlate(above)
+    below = below.order_by(c.parent_container_id, c.player_id).limit(FEW + 1)
+    number = sa.select(sa.func.count()).select_from(below.subquery("below")).scalar_subquery()
+    found: set[str] = set()
+    for some in _batches(ids):
+        rows = connection.execute(sa.select(above.c.id, number).where(above.c.id.in_(some)))
+        found.update(row[0] for row in rows if 0 < row[1] <= FEW)
+    return found
 
 
 def _take(found: Sequence[Any], rows: dict[str, Any]) -> list[str]:
@@ -163,7 +190,6 @@ def _bridges(connection: sa.Connection, tops: Sequence[str]) -> dict[str, str]:
     """Ended containers that have live ones below them (detached, or left by a hand), and their parents."""
     if not tops:
         return {}
-    above = containers.alias("above")
     over = sa.select(above.c.id, above.c.parent_container_id).where(sa.not_(live(above)))
     over = over.where(above.c.parent_container_id.is_not(None))
     parents = sa.select(c.parent_container_id).where(live(), c.root_id.in_(tops))
@@ -184,7 +210,7 @@ def _search(
         shown = sa.select(way.c.id).limit(2 * ROWS)
         ids = [each for each in connection.execute(shown).scalars() if each not in rows]
         rows.update((row.id, row) for row in _read_all(connection, ids))
-    return child_counts(connection, rows)
+    return live_children(connection, rows)
 
 
 def _fits(connection: sa.Connection, filters: Filters, rows: dict[str, Any]) -> frozenset[str]:
