@@ -20,8 +20,8 @@ SHOWN = 400  # characters of an error
 OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been given up
 FEW = 20  # children that are shown with their parent
 LEVELS = 6  # below the tops; deeper ones are asked for
-ROWS = 600  # at most in one answer
-NEWEST = 10_000  # of those that fit, where ended ones may
+ROWS = 600  # below the tops, at most in one answer
+NEWEST = 10_000  # of those that fit: among so many the newest trees are sought first, where ended ones may fit
 
 _holds = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false(), n.expires_at >= now()))
 _lost = sa.and_(c.node.is_not(None), sa.not_(_holds))
@@ -103,15 +103,34 @@ def _count(connection: sa.Connection, filters: Filters, which: sa.ColumnElement[
 
 
 def _tops(connection: sa.Connection, filters: Filters, limit: int) -> tuple[list[str], int]:
-    """The newest of them, and how many more there are.
+    """The newest of them, and how many more there are; of very many that have ended, at least how many more."""
+    fit = sa.select(c.root_id, c.created_at).where(*fitting(filters))
+    if filters.statuses is not None and set(filters.statuses) <= LIVE:
+        return _newest_tops(connection, fit, limit) or ([], 0)
+    some = _newest_tops(connection, fit.order_by(c.created_at.desc()).limit(NEWEST + 1), limit, NEWEST)
+    return some or _newest_tops(connection, fit, limit) or ([], 0)
 
-    All are found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would
-    else go through the newest of the million, one by one.
+
+def _newest_tops(
+    connection: sa.Connection, fit: sa.Select[Any], limit: int, most: int | None = None
+) -> tuple[list[str], int] | None:
+    """The newest trees of these; None if others, beyond the newest `most` that fit, may be newer.
+
+    What fits is never older than its top: no tree is missed that is newer than all of what was looked at. All are
+    found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would else go
+    through the newest of the million, one by one.
     """
-    found = sa.select(root.c.id, root.c.created_at).where(root.c.id.in_(_newest(filters))).offset(0).subquery("found")
-    query = sa.select(found.c.id, sa.func.count().over()).order_by(found.c.created_at.desc(), found.c.id)
-    rows = connection.execute(query.limit(limit)).all()
-    return [row[0] for row in rows], rows[0][1] - len(rows) if rows else 0
+    these = fit.cte("these")
+    trees = sa.select(root.c.id, root.c.created_at).where(root.c.id.in_(sa.select(these.c.root_id)))
+    found = trees.offset(0).subquery("found")
+    seen = sa.select(sa.func.count()).select_from(these).scalar_subquery() if most else sa.literal(0)
+    since = sa.select(sa.func.min(these.c.created_at)).scalar_subquery() if most else sa.null()
+    query = sa.select(found, sa.func.count().over(), seen, since).order_by(found.c.created_at.desc(), found.c.id)
+    rows = connection.execute(query.limit(limit + 1)).all()
+    if most and rows and rows[0][3] > most and not (len(rows) > limit and rows[limit].created_at >= rows[0][4]):
+        return None
+    shown = [row.id for row in rows[:limit]]
+    return shown, rows[0][2] - len(shown) if rows else 0
 
 
 def _all_tops(connection: sa.Connection, limit: int) -> tuple[list[str], int]:
@@ -124,18 +143,11 @@ def _all_tops(connection: sa.Connection, limit: int) -> tuple[list[str], int]:
     return list(found[:limit]), connection.execute(count).scalar_one() - limit
 
 
-def _newest(filters: Filters) -> sa.Select[tuple[str]]:
-    """The trees of those that fit; of millions that have ended, of the newest of them."""
-    query = sa.select(c.root_id).where(*fitting(filters))
-    is_live = filters.statuses is not None and set(filters.statuses) <= LIVE
-    return query if is_live else query.order_by(c.created_at.desc()).limit(NEWEST)
-
-
 def _descend(
     connection: sa.Connection, filters: Filters, tops: Sequence[str], rows: dict[str, Any]
 ) -> dict[str, dict[str, int]]:
     """Level by level: the live children of who has few, or all children where all are asked for."""
-    everything = filters.statuses is None
+    everything, most = filters.statuses is None, ROWS + len(rows)
     bridges = {} if everything else _bridges(connection, tops)
     wanted = [] if everything else [sa.or_(live(), c.id.in_(bridges))]
     children: dict[str, dict[str, int]] = {}
@@ -148,7 +160,7 @@ def _descend(
         found = [
             row for some in _batches(unfolded) for row in read(connection, c.parent_container_id.in_(some), *wanted)
         ]
-        level = _take(found, rows)
+        level = _take(found, rows, most)
         if not level:
             return children
     return children | live_children(connection, level)
@@ -173,14 +185,14 @@ def _having_few(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
     return found
 
 
-def _take(found: Sequence[Any], rows: dict[str, Any]) -> list[str]:
+def _take(found: Sequence[Any], rows: dict[str, Any], most: int) -> list[str]:
     """Add whole families, as many as there is room for; the ids of those added."""
     families: dict[str, list[Any]] = {}
     for row in found:
         families.setdefault(row.parent_container_id, []).append(row)
     taken: list[str] = []
     for family in families.values():
-        if len(rows) + len(family) <= ROWS:
+        if len(rows) + len(family) <= most:
             rows.update((row.id, row) for row in family)
             taken += [row.id for row in family]
     return taken
@@ -216,7 +228,8 @@ def _search(
 def _fits(connection: sa.Connection, filters: Filters, rows: dict[str, Any]) -> frozenset[str]:
     """Those that are shown for themselves."""
     if filters.is_plain:
-        return frozenset(each for each, row in rows.items() if filters.statuses is None or row.status in LIVE)
+        statuses = set(Status if filters.statuses is None else filters.statuses)
+        return frozenset(each for each, row in rows.items() if row.status in statuses)
     found: set[str] = set()
     for some in _batches(list(rows)):
         found.update(connection.execute(sa.select(c.id).where(c.id.in_(some), *fitting(filters))).scalars())

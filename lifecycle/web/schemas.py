@@ -48,7 +48,7 @@ COUNTS = {
 SOME_COUNTS = shape({}, {status.value: WHOLE for status in Status})
 MORE: Schema = {
     "oneOf": [{"type": "integer", "minimum": 1}, {"const": False}],
-    "description": "How many more there are.",
+    "description": "How many more there are; where more than 10,000 fit that may have ended, at least how many.",
 }
 NAMED = shape({"id": TEXT, "type": TEXT, "status": STATUS})
 ROW = shape(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from lifecycle.domain.ending import failed
 from lifecycle.domain.search import Filters, parse_words
-from lifecycle.domain.status import ACTIVE, Status
+from lifecycle.domain.status import ACTIVE, LIVE, Status
 from lifecycle.errors import ContainerNotFound, InvalidArgument, StoreUnreachable
 from lifecycle.store import budget, forest, logs, nodes, previews
 from lifecycle.store.clock import later, now
@@ -78,7 +78,7 @@ def wood(grove):
 
 def test_the_tree_holds_what_lives_newest_first_and_counts_the_rest(wood):
     found = tree(wood)
-    assert names(found["roots"]) == [("coord", ["worker-1", ("worker-2", ["part"]), "worker-3"]), "old"]
+    assert names(found["roots"]) == [("coord", ["worker-1", ("worker-2", ["part"]), "(worker-3)"]), "old"]
     assert found["more"] is False
     assert found["counts"] == {
         **dict.fromkeys(Status, 0),
@@ -135,10 +135,41 @@ def test_the_newest_trees_are_shown_and_the_others_counted(wood):
     assert found["more"] == 1
 
 
-def test_of_very_many_that_have_ended_the_newest_are_looked_at(wood, monkeypatch):
-    monkeypatch.setattr(forest, "NEWEST", 2)
-    found = tree(wood, statuses=None, container_type="WORK", limit=1)
-    assert (len(found["roots"]), found["more"]) == (1, 1)
+def test_of_very_many_that_have_ended_no_tree_is_missed(grove, monkeypatch):
+    monkeypatch.setattr(forest, "NEWEST", 3)
+    for name in ("lone-1", "lone-2", "crowd", "lone-3"):
+        grove.run(name)
+    for n in range(6):
+        grove.run(f"part-{n}", "crowd")
+        grove.end(f"part-{n}", failed("no"))
+    for name in ("lone-1", "lone-2", "lone-3", "crowd"):
+        grove.end(name, failed("no"))
+    asked = {"statuses": (Status.FAILED,)}
+    for limit, tops, more in [
+        (200, ["lone-3", "crowd", "lone-2", "lone-1"], False),
+        (3, ["lone-3", "crowd", "lone-2"], 1),
+        (1, ["lone-3"], 3),
+    ]:
+        found = tree(grove, limit=limit, **asked)
+        assert ([row["id"] for row in found["roots"]], found["more"]) == (tops, more)
+    assert [row["id"] for row in tree(grove, "lone", **asked)["roots"]] == ["lone-3", "lone-2", "lone-1"]
+
+
+def test_what_only_lives_below_what_fits_is_not_said_to_fit(wood):
+    assert names(tree(wood, statuses=(Status.RUNNING,))["roots"]) == names(tree(wood)["roots"])
+    wood.mark("worker-2")
+    running = tree(wood, statuses=(Status.RUNNING,))["roots"][0]
+    assert names([running]) == [("coord", ["worker-1", ("(worker-2)", ["(part)"]), "(worker-3)"])]
+    stopping = tree(wood, statuses=tuple(LIVE))["roots"][0]
+    assert names([stopping]) == [("coord", ["worker-1", ("worker-2", ["part"]), "worker-3"])]
+
+
+def test_what_is_below_the_tops_has_its_room_however_many_tops_there_are(grove, monkeypatch):
+    monkeypatch.setattr(forest, "ROWS", 2)
+    for n in range(3):
+        grove.run(f"top-{n}")
+        grove.run(f"below-{n}", f"top-{n}")
+    assert sum("shown" in row for row in tree(grove)["roots"]) == 2
 
 
 def test_what_has_ended_is_not_counted_again_at_once(wood, monkeypatch):
