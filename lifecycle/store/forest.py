@@ -14,14 +14,14 @@ from lifecycle.store.tables import containers, ended, live, nodes
 from lifecycle.store.tags import TAGS
 
 c, n = containers.c, nodes.c
-root = containers.alias("root")
+root, above = containers.alias("root"), containers.alias("above")
 BATCH = 1_000  # ids in one statement
 SHOWN = 400  # characters of an error
 OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been given up
 FEW = 20  # children that are shown with their parent
 LEVELS = 6  # below the tops; deeper ones are asked for
-ROWS = 600  # at most in one answer
-NEWEST = 10_000  # of those that fit, where ended ones may
+ROWS = 600  # below the tops, at most in one answer
+NEWEST = 10_000  # of those that fit: among so many the newest trees are sought first, where ended ones may fit
 
 _holds = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false(), n.expires_at >= now()))
 _lost = sa.and_(c.node.is_not(None), sa.not_(_holds))
@@ -40,7 +40,7 @@ OLDEST = (c.created_at, c.id)
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """What was found: all rows by id, who is shown below whom, and how many children there are."""
+    """What was found: all rows by id, who is shown below whom, and how many live children there are."""
 
     tops: list[str]
     rows: dict[str, Any]
@@ -75,11 +75,23 @@ def read(connection: sa.Connection, *which: sa.ColumnElement[bool], limit: int |
     return list(connection.execute(sa.select(*COLUMNS).where(*which).order_by(*OLDEST).limit(limit)).all())
 
 
-def child_counts(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dict[str, int]]:
-    """Of each of these that has children, how many of which status."""
+def live_children(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Of each of these that has live children, how many of which status."""
+    return _children(connection, ids, live())
+
+
+def ended_children(connection: sa.Connection, ids: Iterable[str]) -> dict[str, dict[str, int]]:
+    """How many ended ones: this reads all of them, and takes a second for a million."""
+    return _children(connection, ids, ended())
+
+
+def _children(
+    connection: sa.Connection, ids: Iterable[str], which: sa.ColumnElement[bool]
+) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for some in _batches(list(ids)):
-        query = sa.select(c.parent_container_id, c.status, sa.func.count()).where(c.parent_container_id.in_(some))
+        query = sa.select(c.parent_container_id, c.status, sa.func.count())
+        query = query.where(c.parent_container_id.in_(some), which)
         for parent, status, number in connection.execute(query.group_by(c.parent_container_id, c.status)):
             found.setdefault(parent, {})[status] = number
     return found
@@ -91,15 +103,34 @@ def _count(connection: sa.Connection, filters: Filters, which: sa.ColumnElement[
 
 
 def _tops(connection: sa.Connection, filters: Filters, limit: int) -> tuple[list[str], int]:
-    """The newest of them, and how many more there are.
+    """The newest of them, and how many more there are; of very many that have ended, at least how many more."""
+    fit = sa.select(c.root_id, c.created_at).where(*fitting(filters))
+    if filters.statuses is not None and set(filters.statuses) <= LIVE:
+        return _newest_tops(connection, fit, limit) or ([], 0)
+    some = _newest_tops(connection, fit.order_by(c.created_at.desc()).limit(NEWEST + 1), limit, NEWEST)
+    return some or _newest_tops(connection, fit, limit) or ([], 0)
 
-    All are found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would
-    else go through the newest of the million, one by one.
+
+def _newest_tops(
+    connection: sa.Connection, fit: sa.Select[Any], limit: int, most: int | None = None
+) -> tuple[list[str], int] | None:
+    """The newest trees of these; None if others, beyond the newest `most` that fit, may be newer.
+
+    What fits is never older than its top: no tree is missed that is newer than all of what was looked at. All are
+    found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would else go
+    through the newest of the million, one by one.
     """
-    found = sa.select(root.c.id, root.c.created_at).where(root.c.id.in_(_newest(filters))).offset(0).subquery("found")
-    query = sa.select(found.c.id, sa.func.count().over()).order_by(found.c.created_at.desc(), found.c.id)
-    rows = connection.execute(query.limit(limit)).all()
-    return [row[0] for row in rows], rows[0][1] - len(rows) if rows else 0
+    these = fit.cte("these")
+    trees = sa.select(root.c.id, root.c.created_at).where(root.c.id.in_(sa.select(these.c.root_id)))
+    found = trees.offset(0).subquery("found")
+    seen = sa.select(sa.func.count()).select_from(these).scalar_subquery() if most else sa.literal(0)
+    since = sa.select(sa.func.min(these.c.created_at)).scalar_subquery() if most else sa.null()
+    query = sa.select(found, sa.func.count().over(), seen, since).order_by(found.c.created_at.desc(), found.c.id)
+    rows = connection.execute(query.limit(limit + 1)).all()
+    if most and rows and rows[0][3] > most and not (len(rows) > limit and rows[limit].created_at >= rows[0][4]):
+        return None
+    shown = [row.id for row in rows[:limit]]
+    return shown, rows[0][2] - len(shown) if rows else 0
 
 
 def _all_tops(connection: sa.Connection, limit: int) -> tuple[list[str], int]:
@@ -112,48 +143,56 @@ def _all_tops(connection: sa.Connection, limit: int) -> tuple[list[str], int]:
     return list(found[:limit]), connection.execute(count).scalar_one() - limit
 
 
-def _newest(filters: Filters) -> sa.Select[tuple[str]]:
-    """The trees of those that fit; of millions that have ended, of the newest of them."""
-    query = sa.select(c.root_id).where(*fitting(filters))
-    is_live = filters.statuses is not None and set(filters.statuses) <= LIVE
-    return query if is_live else query.order_by(c.created_at.desc()).limit(NEWEST)
-
-
 def _descend(
     connection: sa.Connection, filters: Filters, tops: Sequence[str], rows: dict[str, Any]
 ) -> dict[str, dict[str, int]]:
     """Level by level: the live children of who has few, or all children where all are asked for."""
-    everything = filters.statuses is None
+    everything, most = filters.statuses is None, ROWS + len(rows)
     bridges = {} if everything else _bridges(connection, tops)
     wanted = [] if everything else [sa.or_(live(), c.id.in_(bridges))]
     children: dict[str, dict[str, int]] = {}
     level = list(tops)
     for _ in range(LEVELS):
-        counted = child_counts(connection, level)
+        counted = live_children(connection, level)
         children |= counted
-        numbers = {each: _number(counted.get(each, {}), everything=everything) for each in level}
-        unfolded = [each for each, number in numbers.items() if 0 < number <= FEW or each in bridges.values()]
+        few = _having_few(connection, level) if everything else {each for each, of in counted.items() if _is_few(of)}
+        unfolded = [each for each in level if each in few or each in bridges.values()]
         found = [
             row for some in _batches(unfolded) for row in read(connection, c.parent_container_id.in_(some), *wanted)
         ]
-        level = _take(found, rows)
+        level = _take(found, rows, most)
         if not level:
             return children
-    return children | child_counts(connection, level)
+    return children | live_children(connection, level)
 
 
-def _number(counted: dict[str, int], *, everything: bool) -> int:
-    return sum(number for status, number in counted.items() if everything or status in LIVE)
+def _is_few(counted: dict[str, int]) -> bool:
+    return 0 < sum(counted.values()) <= FEW
 
 
-def _take(found: Sequence[Any], rows: dict[str, Any]) -> list[str]:
+def _having_few(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
+    """Those of these that have few children of any status; of a million no more are counted than tell that.
+
+    In the order of their index, or PostgreSQL reads the whole table for who has none.
+    """
+    below = sa.select(c.id).where(c.parent_container_id == above.c.id).correlate(above)
+    below = below.order_by(c.parent_container_id, c.player_id).limit(FEW + 1)
+    number = sa.select(sa.func.count()).select_from(below.subquery("below")).scalar_subquery()
+    found: set[str] = set()
+    for some in _batches(ids):
+        rows = connection.execute(sa.select(above.c.id, number).where(above.c.id.in_(some)))
+        found.update(row[0] for row in rows if 0 < row[1] <= FEW)
+    return found
+
+
+def _take(found: Sequence[Any], rows: dict[str, Any], most: int) -> list[str]:
     """Add whole families, as many as there is room for; the ids of those added."""
     families: dict[str, list[Any]] = {}
     for row in found:
         families.setdefault(row.parent_container_id, []).append(row)
     taken: list[str] = []
     for family in families.values():
-        if len(rows) + len(family) <= ROWS:
+        if len(rows) + len(family) <= most:
             rows.update((row.id, row) for row in family)
             taken += [row.id for row in family]
     return taken
@@ -163,7 +202,6 @@ def _bridges(connection: sa.Connection, tops: Sequence[str]) -> dict[str, str]:
     """Ended containers that have live ones below them (detached, or left by a hand), and their parents."""
     if not tops:
         return {}
-    above = containers.alias("above")
     over = sa.select(above.c.id, above.c.parent_container_id).where(sa.not_(live(above)))
     over = over.where(above.c.parent_container_id.is_not(None))
     parents = sa.select(c.parent_container_id).where(live(), c.root_id.in_(tops))
@@ -184,13 +222,14 @@ def _search(
         shown = sa.select(way.c.id).limit(2 * ROWS)
         ids = [each for each in connection.execute(shown).scalars() if each not in rows]
         rows.update((row.id, row) for row in _read_all(connection, ids))
-    return child_counts(connection, rows)
+    return live_children(connection, rows)
 
 
 def _fits(connection: sa.Connection, filters: Filters, rows: dict[str, Any]) -> frozenset[str]:
     """Those that are shown for themselves."""
     if filters.is_plain:
-        return frozenset(each for each, row in rows.items() if filters.statuses is None or row.status in LIVE)
+        statuses = set(Status if filters.statuses is None else filters.statuses)
+        return frozenset(each for each, row in rows.items() if row.status in statuses)
     found: set[str] = set()
     for some in _batches(list(rows)):
         found.update(connection.execute(sa.select(c.id).where(c.id.in_(some), *fitting(filters))).scalars())

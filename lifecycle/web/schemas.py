@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lifecycle.domain.status import Status
+from lifecycle.domain.status import LIVE, Status
 
 Schema = dict[str, Any]
 
@@ -41,11 +41,14 @@ def many(schema: Schema) -> Schema:
     return {"type": "array", "items": schema}
 
 
-COUNTS = {**shape({status.value: WHOLE for status in Status}), "description": "How many, whatever `status` asks for."}
+COUNTS = {
+    **shape({status.value: WHOLE if status in LIVE else maybe(WHOLE) for status in Status}),
+    "description": "How many, whatever `status` asks for; null while what has ended cannot be counted.",
+}
 SOME_COUNTS = shape({}, {status.value: WHOLE for status in Status})
 MORE: Schema = {
     "oneOf": [{"type": "integer", "minimum": 1}, {"const": False}],
-    "description": "How many more there are.",
+    "description": "How many more there are; where more than 10,000 fit that may have ended, at least how many.",
 }
 NAMED = shape({"id": TEXT, "type": TEXT, "status": STATUS})
 ROW = shape(

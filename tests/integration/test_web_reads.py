@@ -3,13 +3,14 @@
 import json
 import re
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from lifecycle.domain.ending import failed
 from lifecycle.domain.search import Filters, parse_words
-from lifecycle.domain.status import ACTIVE, Status
+from lifecycle.domain.status import ACTIVE, LIVE, Status
 from lifecycle.errors import ContainerNotFound, InvalidArgument, StoreUnreachable
 from lifecycle.store import budget, forest, logs, nodes, previews
 from lifecycle.store.clock import later, now
@@ -36,10 +37,18 @@ def counted(grove):
     yield said
 
 
-def tree(grove, q="", limit=200, **asked):
+def reader_of(grove):
+    """As the API reads."""
+    return lambda: budget.reading(grove.database, 4)
+
+
+def tree(grove, q="", limit=200, tally=None, **asked):
     filters = Filters(**{"statuses": ACTIVE, **asked, "words": parse_words(q)})
-    with budget.reading(grove.database, 4) as connection:
-        return json.loads(grown(connection, tally=Tally(), filters=filters, limit=limit))
+    return json.loads(grown(reader_of(grove), tally=tally or Tally(), filters=filters, limit=limit))
+
+
+def found_of(grove, container_id):
+    return dossier(reader_of(grove), tally=Tally(), container_id=container_id)
 
 
 def names(rows):
@@ -68,7 +77,7 @@ def wood(grove):
 
 def test_the_tree_holds_what_lives_newest_first_and_counts_the_rest(wood):
     found = tree(wood)
-    assert names(found["roots"]) == [("coord", ["worker-1", ("worker-2", ["part"]), "worker-3"]), "old"]
+    assert names(found["roots"]) == [("coord", ["worker-1", ("worker-2", ["part"]), "(worker-3)"]), "old"]
     assert found["more"] is False
     assert found["counts"] == {
         **dict.fromkeys(Status, 0),
@@ -125,21 +134,53 @@ def test_the_newest_trees_are_shown_and_the_others_counted(wood):
     assert found["more"] == 1
 
 
-def test_of_very_many_that_have_ended_the_newest_are_looked_at(wood, monkeypatch):
-    monkeypatch.setattr(forest, "NEWEST", 2)
-    found = tree(wood, statuses=None, container_type="WORK", limit=1)
-    assert (len(found["roots"]), found["more"]) == (1, 1)
+def test_of_very_many_that_have_ended_no_tree_is_missed(grove, monkeypatch):
+    monkeypatch.setattr(forest, "NEWEST", 3)
+    for name in ("lone-1", "lone-2", "crowd", "lone-3"):
+        grove.run(name)
+    for n in range(6):
+        grove.run(f"part-{n}", "crowd")
+        grove.end(f"part-{n}", failed("no"))
+    for name in ("lone-1", "lone-2", "lone-3", "crowd"):
+        grove.end(name, failed("no"))
+    asked = {"statuses": (Status.FAILED,)}
+    for limit, tops, more in [
+        (200, ["lone-3", "crowd", "lone-2", "lone-1"], False),
+        (3, ["lone-3", "crowd", "lone-2"], 1),
+        (1, ["lone-3"], 3),
+    ]:
+        found = tree(grove, limit=limit, **asked)
+        assert ([row["id"] for row in found["roots"]], found["more"]) == (tops, more)
+    assert [row["id"] for row in tree(grove, "lone", **asked)["roots"]] == ["lone-3", "lone-2", "lone-1"]
+
+
+def test_what_only_lives_below_what_fits_is_not_said_to_fit(wood):
+    assert names(tree(wood, statuses=(Status.RUNNING,))["roots"]) == names(tree(wood)["roots"])
+    wood.mark("worker-2")
+    running = tree(wood, statuses=(Status.RUNNING,))["roots"][0]
+    assert names([running]) == [("coord", ["worker-1", ("(worker-2)", ["(part)"]), "(worker-3)"])]
+    stopping = tree(wood, statuses=tuple(LIVE))["roots"][0]
+    assert names([stopping]) == [("coord", ["worker-1", ("worker-2", ["part"]), "worker-3"])]
+
+
+def test_what_is_below_the_tops_has_its_room_however_many_tops_there_are(grove, monkeypatch):
+    monkeypatch.setattr(forest, "ROWS", 2)
+    for n in range(3):
+        grove.run(f"top-{n}")
+        grove.run(f"below-{n}", f"top-{n}")
+    assert sum("shown" in row for row in tree(grove)["roots"]) == 2
 
 
 def test_what_has_ended_is_not_counted_again_at_once(wood, monkeypatch):
     monkeypatch.setattr(web_tally, "GOOD_FOR", 1e6)
-    tally = Tally()
-    with counted(wood) as said, wood.database.read() as connection:
-        first = tally.read(connection, Filters())
-        begun = len(said)
-        assert tally.read(connection, Filters()) == first
-        assert len(said) == begun + 1
-        assert tally.read(connection, Filters(player_id=7))["FAILED"] == 0
+    tally, reader = Tally(), reader_of(wood)
+    first, children = tally.add_ended(reader, Filters(), {}), tally.add_ended_children(reader, ["coord", "old"], {})
+    with counted(wood) as said:
+        assert tally.add_ended(reader, Filters(), {}) == first
+        assert tally.add_ended_children(reader, ["old", "coord"], {}) == children
+        assert said == []
+        assert tally.add_ended(reader, Filters(player_id=7), {})["FAILED"] == 0
+        assert said != []
 
 
 def test_a_child_that_lives_below_ended_ones_is_shown_with_the_way_to_it(grove):
@@ -199,8 +240,7 @@ def test_any_id_and_tag_is_found_and_told(grove, name):
     grove.run(name, tags={name: name})
     assert names(tree(grove, f'"{name}"'.replace('q"uo', "uo"))["roots"]) == [name]
     assert tree(grove, tags=((name, name),))["roots"][0]["tags"] == {name: name}
-    with grove.database.read() as connection:
-        assert dossier(connection, container_id=name)["id"] == name
+    assert found_of(grove, name)["id"] == name
 
 
 def test_pages_of_a_list_hold_each_container_once(grove):
@@ -208,25 +248,24 @@ def test_pages_of_a_list_hold_each_container_once(grove):
     grove.spawn("newest")
     found, before = [], None
     while True:
-        with grove.database.read() as connection:
-            page = listed(connection, tally=Tally(), filters=Filters(), limit=3, before=before)
+        page = listed(reader_of(grove), tally=Tally(), filters=Filters(), limit=3, before=before)
         found += [each["id"] for each in page["containers"]]
         if not page["more"]:
             break
         before = found[-1]
     assert found == ["newest", *(f"c-{n}" for n in range(7))]
-    with grove.database.read() as connection, pytest.raises(InvalidArgument, match="no container 'c-99'"):
-        listed(connection, tally=Tally(), filters=Filters(), limit=3, before="c-99")
+    with pytest.raises(InvalidArgument, match="no container 'c-99'"):
+        listed(reader_of(grove), tally=Tally(), filters=Filters(), limit=3, before="c-99")
 
 
 def test_children_come_oldest_first_a_page_at_a_time(wood):
     asked = {"status": None, "limit": 2, "after": None}
-    with wood.database.read() as connection:
-        first = children(connection, container_id="coord", query=asked)
-        second = children(connection, container_id="coord", query={**asked, "after": "worker-2"})
-        pending = children(connection, container_id="coord", query={**asked, "status": (Status.PENDING,)})
-        with pytest.raises(ContainerNotFound):
-            children(connection, container_id="none", query=asked)
+    ask = partial(children, reader_of(wood), tally=Tally())
+    first = ask(container_id="coord", query=asked)
+    second = ask(container_id="coord", query={**asked, "after": "worker-2"})
+    pending = ask(container_id="coord", query={**asked, "status": (Status.PENDING,)})
+    with pytest.raises(ContainerNotFound):
+        ask(container_id="none", query=asked)
     assert [names(first["children"]), first["more"]] == [["worker-1", "worker-2"], 1]
     assert first["children"][1]["children"] == {"RUNNING": 1}
     assert [names(second["children"]), second["more"]] == [["worker-3"], False]
@@ -236,10 +275,9 @@ def test_children_come_oldest_first_a_page_at_a_time(wood):
 def test_one_container_is_told_in_full(wood):
     wood.run("holder", "part", resources=("ship:X",), message={"args": [1], "kwargs": {}, "options": {}})
     wood.mark("holder", by="alice@flower", reason="why")
-    with wood.database.read() as connection:
-        found = dossier(connection, container_id="holder")
-        with pytest.raises(ContainerNotFound):
-            dossier(connection, container_id="none")
+    found = found_of(wood, "holder")
+    with pytest.raises(ContainerNotFound):
+        found_of(wood, "none")
     assert [each["id"] for each in found["path"]] == ["coord", "worker-2", "part"]
     assert [each["resource"] for each in found["assignments"]] == ["ship:X"]
     assert [(each["to_status"], each["by"]) for each in found["history"]][-1] == ("STOPPING", "alice@flower")
@@ -259,7 +297,7 @@ def test_logs_are_of_one_or_of_all_below_it(wood):
         own = lines(connection, container_id="coord", query=asked)
         both = lines(connection, container_id="coord", query={**asked, "with_children": True})
         none = lines(connection, container_id="coord", query={**asked, "after": own["last"]})
-        assert dossier(connection, container_id="coord")["logs"] is True
+    assert found_of(wood, "coord")["logs"] is True
     assert [line["message"] for line in own["lines"]] == ["coord"]
     assert [line["message"] for line in both["lines"]] == ["coord", "part"]
     assert none == {"lines": [], "last": own["last"]}
@@ -321,6 +359,67 @@ def test_a_statement_that_takes_too_long_is_given_up(grove):
         assert connection.execute(sa.text(LONG)).scalar_one() == 100_000
 
 
+@pytest.mark.parametrize("name", ["count_ended", "ended_children"])
+def test_a_count_that_takes_too_long_leaves_the_tree_and_is_not_tried_again_at_once(wood, monkeypatch, name):
+    count, tally = getattr(forest, name), Tally()
+    wood.run("done", "coord")
+    wood.end("done", failed("no"))
+    tried = []
+
+    def slow(connection, *given):
+        tried.append(given)
+        connection.execute(sa.text(SLOW[wood.database.dialect]))
+
+    def look(filters):
+        reader = partial(budget.reading, wood.database, 0.5)
+        return json.loads(grown(reader, tally=tally, filters=filters, limit=200))
+
+    monkeypatch.setattr(forest, name, slow)
+    for _ in range(2):
+        found = look(Filters(statuses=ACTIVE))
+        assert [row["id"] for row in found["roots"]] == ["coord", "old"]
+        assert found["counts"]["RUNNING"] == 5
+        assert found["counts"]["FAILED"] == (None if name == "count_ended" else 2)
+        ended = {} if name == "ended_children" else {"FAILED": 1}
+        assert found["roots"][0]["children"] == {"PENDING": 1, "RUNNING": 2, **ended}
+    assert len(tried) == 1
+    monkeypatch.setattr(forest, name, count)
+    monkeypatch.setattr(web_tally, "GOOD_FOR", -1e9)
+    assert tree(wood, tally=Tally())["counts"]["FAILED"] == 2
+    assert tree(wood)["roots"][0]["children"]["FAILED"] == 1
+
+
+def test_a_count_that_fails_is_told_as_it_was(wood, monkeypatch):
+    monkeypatch.setattr(web_tally, "GOOD_FOR", 0)
+    tally = Tally()
+    first = tree(wood, tally=tally)
+    slow = lambda connection, *_: connection.execute(sa.text(SLOW[wood.database.dialect]))  # noqa: E731
+    for name in ("count_ended", "ended_children"):
+        monkeypatch.setattr(forest, name, slow)
+    reader = partial(budget.reading, wood.database, 0.5)
+    assert json.loads(grown(reader, tally=tally, filters=Filters(statuses=ACTIVE), limit=200)) == first
+
+
+def test_ended_children_are_not_read_at_each_look(grove, monkeypatch):
+    top = {"id": "top", "root_id": "top", "parent_container_id": None, "depth": 0, "status": "RUNNING"}
+    below = {"root_id": "top", "parent_container_id": "top", "depth": 1}
+    gone = [{**below, "id": f"e-{n}", "status": "COMPLETED"} for n in range(30_000)]
+    grove.plant([top, *gone, {**below, "id": "live", "status": "RUNNING"}])
+    with grove.database.begin() as connection:
+        connection.execute(sa.text("ANALYZE"))
+    tally = Tally()
+    monkeypatch.setattr(web_tally, "GOOD_FOR", 1e6)
+    first = tree(grove, tally=tally)
+    assert first["roots"][0]["children"] == {"RUNNING": 1, "COMPLETED": 30_000}
+    assert names(first["roots"]) == [("top", ["live"])]
+    with counted(grove) as said:
+        assert tree(grove, tally=tally) == first
+    counts = [each for each in said if "count(" in each]
+    assert counts
+    assert all("'RUNNING'" in each and "'COMPLETED'" not in each for each in counts), counts
+    assert names(tree(grove, statuses=None)["roots"]) == ["top"]  # too many to be shown with it
+
+
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def forest_of_10_000(request, planted_grove):
     """500 trees of 20, with tags."""
@@ -350,9 +449,9 @@ def forest_of_10_000(request, planted_grove):
 
 @pytest.mark.parametrize("q", ["", "worker", "operation:arb", "coordinator-0100"])
 def test_ten_thousand_live_containers_are_a_small_answer_in_few_statements(forest_of_10_000, q):
-    with counted(forest_of_10_000) as said, budget.reading(forest_of_10_000.database, 4) as connection:
+    with counted(forest_of_10_000) as said:
         filters = Filters(statuses=ACTIVE, words=parse_words(q))
-        body = grown(connection, tally=Tally(), filters=filters, limit=200)
+        body = grown(reader_of(forest_of_10_000), tally=Tally(), filters=filters, limit=200)
     assert len(body) <= MOST
     assert len(said) <= 14
     found = json.loads(body)

@@ -11,7 +11,7 @@ from lifecycle.store.engine import Connection
 from lifecycle.web import texts
 from lifecycle.web.api.handler import Api
 from lifecycle.web.parameters import ALL_FILTERS, as_filters, number, words
-from lifecycle.web.tally import Tally
+from lifecycle.web.tally import Reader, Tally
 
 ARGUMENTS = 4_096  # characters shown
 
@@ -27,15 +27,18 @@ class Listing(Api):
 
     async def get(self) -> None:
         filters, limit, before = as_filters(self.query), self.query["limit"], self.query["before"]
-        await self.answer(partial(listed, tally=self.desk.tally, filters=filters, limit=limit, before=before))
+        found = partial(listed, tally=self.desk.tally, filters=filters, limit=limit, before=before)
+        self.send(await self.gather(found))
 
 
-def listed(connection: Connection, *, tally: Tally, filters: Filters, limit: int, before: str | None) -> dict[str, Any]:
+def listed(reader: Reader, *, tally: Tally, filters: Filters, limit: int, before: str | None) -> dict[str, Any]:
     """A page of containers, newest first."""
-    rows, more = pages.newest(connection, filters, limit=limit, before=before)
+    with reader() as connection:
+        rows, more = pages.newest(connection, filters, limit=limit, before=before)
+        live = forest.count_live(connection, filters)
     return {
         "containers": [each.as_dict() for each in rows],
-        "counts": tally.read(connection, filters),
+        "counts": tally.add_ended(reader, filters, live),
         "more": more,
     }
 
@@ -44,26 +47,33 @@ class One(Api):
     """GET api/containers/<id>"""
 
     async def get(self, container_id: str) -> None:
-        body = await self.ask(partial(dossier, container_id=container_id))
+        body = await self.gather(partial(dossier, tally=self.desk.tally, container_id=container_id))
         known = self.application.events.state.tasks.get(container_id) is not None
         self.send(body[:-1] + b',"flower_task":' + (b"true" if known else b"false") + b"}")
 
 
-def dossier(connection: Connection, *, container_id: str) -> dict[str, Any]:
+def dossier(reader: Reader, *, tally: Tally, container_id: str) -> dict[str, Any]:
     """All that is known of a container."""
+    with reader() as connection:
+        live = forest.live_children(connection, [container_id])
+        found = told(connection, container_id, live.get(container_id, {}))
+    counted = tally.add_ended_children(reader, [container_id], live)[container_id]
+    return {**found, "children": texts.ordered(counted)}
+
+
+def told(connection: Connection, container_id: str, children: dict[str, int]) -> dict[str, Any]:
+    """What its own rows tell, and those above it."""
     container = containers.get(connection, container_id)
     (row,) = forest.read(connection, forest.c.id == container_id)
-    counted = forest.child_counts(connection, [container_id]).get(container_id, {})
     return {
         **container.as_dict(),
-        "why": texts.why(row, counted),
+        "why": texts.why(row, children),
         "stale": bool(row.stale),
         "error": texts.error(row),
         "path": [
             {"id": each.id, "type": each.container_type, "status": each.status}
             for each in dossiers.path(connection, container_id)
         ],
-        "children": texts.ordered(counted),
         "assignments": [each._asdict() for each in dossiers.holdings(connection, container_id)],
         "history": [each._asdict() for each in dossiers.history(connection, container_id)],
         "arguments": arguments(dossiers.message(connection, container_id)),

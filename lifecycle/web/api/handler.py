@@ -1,7 +1,7 @@
 """What all handlers of the API do alike: login, parameters, answers, errors."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, ClassVar
 
 from tornado.web import HTTPError
@@ -12,6 +12,7 @@ from lifecycle.web import texts
 from lifecycle.web.door import NO_LOGIN, READ_ONLY, Door
 from lifecycle.web.parameters import Parameter, read_query
 from lifecycle.web.refusal import CODES, Refused, as_answers
+from lifecycle.web.tally import Reader
 
 STATEMENT = 4.0  # seconds for one statement of a reader
 
@@ -51,19 +52,25 @@ class Api(Door):
 
     async def ask(self, work: Callable[[Connection], Any]) -> bytes:
         """The JSON of what a reader finds."""
-        lifecycle = self.lifecycle
+
+        def read(reader: Reader) -> Any:
+            with reader() as connection:
+                return work(connection)
+
+        return await self.gather(read)
+
+    async def gather(self, work: Callable[[Reader], Any]) -> bytes:
+        """The same of what takes several readings: where one fails, the others may still be worth an answer."""
+        reader = partial(reading, self.lifecycle.database, STATEMENT)
 
         def read() -> bytes:
-            with as_answers(), self._reading(lifecycle) as connection:
-                found = work(connection)
+            with as_answers():
+                found = work(reader)
                 return found if isinstance(found, bytes) else texts.encode(found)
 
         key = (type(self).__name__, *self.path_args, *self.query.items())
         found: bytes = await self.desk.read(key, read)
         return found
-
-    def _reading(self, lifecycle: Any) -> AbstractContextManager[Connection]:
-        return reading(lifecycle.database, STATEMENT)
 
     def send(self, body: bytes, status: int = 200) -> None:
         """JSON; Tornado adds the ETag, and answers 304 to who has it."""

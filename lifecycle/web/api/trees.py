@@ -1,16 +1,16 @@
 """Trees, and the children of one container."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from lifecycle.domain.search import Filters
 from lifecycle.domain.status import Status
 from lifecycle.store import containers, forest, pages
-from lifecycle.store.engine import Connection
 from lifecycle.web import texts
 from lifecycle.web.api.handler import Api
 from lifecycle.web.parameters import ACTIVE_FILTERS, as_filters, number, statuses, words
-from lifecycle.web.tally import Tally
+from lifecycle.web.tally import Reader, Tally
 
 MOST = 280_000  # bytes of trees in one answer
 
@@ -22,13 +22,16 @@ class Trees(Api):
 
     async def get(self) -> None:
         filters, limit = as_filters(self.query), self.query["limit"]
-        await self.answer(partial(grown, tally=self.desk.tally, filters=filters, limit=limit))
+        self.send(await self.gather(partial(grown, tally=self.desk.tally, filters=filters, limit=limit)))
 
 
-def grown(connection: Connection, *, tally: Tally, filters: Filters, limit: int) -> bytes:
+def grown(reader: Reader, *, tally: Tally, filters: Filters, limit: int) -> bytes:
     """The answer, already as JSON."""
-    counts = tally.read(connection, filters)
-    found = forest.grow(connection, filters, limit)
+    with reader() as connection:
+        found = forest.grow(connection, filters, limit)
+        live = forest.count_live(connection, filters)
+    counts = tally.add_ended(reader, filters, live)
+    found = replace(found, children=tally.add_ended_children(reader, found.rows, found.children))
     rest = texts.encode({"counts": counts, "more": found.more or False, "filters": as_understood(filters)})
     return b'{"roots":[' + b",".join(texts.trees(found, MOST)) + b"]," + rest[1:]
 
@@ -57,14 +60,18 @@ class Children(Api):
     )
 
     async def get(self, container_id: str) -> None:
-        await self.answer(partial(children, container_id=container_id, query=self.query))
+        found = partial(children, tally=self.desk.tally, container_id=container_id, query=self.query)
+        self.send(await self.gather(found))
 
 
-def children(connection: Connection, *, container_id: str, query: dict[str, Any]) -> dict[str, Any]:
+def children(reader: Reader, *, tally: Tally, container_id: str, query: dict[str, Any]) -> dict[str, Any]:
     """Direct children, oldest first."""
-    containers.get(connection, container_id)
-    rows, more = pages.children(
-        connection, container_id, statuses=query["status"], limit=query["limit"], after=query["after"]
-    )
-    counted = forest.child_counts(connection, [row.id for row in rows])
+    with reader() as connection:
+        containers.get(connection, container_id)
+        rows, more = pages.children(
+            connection, container_id, statuses=query["status"], limit=query["limit"], after=query["after"]
+        )
+        ids = [row.id for row in rows]
+        live = forest.live_children(connection, ids)
+    counted = tally.add_ended_children(reader, ids, live)
     return {"children": [texts.row(row, counted.get(row.id, {})) for row in rows], "more": more or False}
