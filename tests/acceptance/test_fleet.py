@@ -1,6 +1,7 @@
 """The fleet's pipelines, end to end: real nodes, a real universe, and books that agree with it."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from lifecycle import Status
 from tests.acceptance.world import eventually, migrate
 
+Hulls = pytest.importorskip("workers.fleet.hulls").Hulls
 MARKETS = pytest.importorskip("tests.acceptance.armada").MARKETS
 
 THREE = {"SCOUT_FLEET_COORDINATOR", "ARBITRAGE_COORDINATOR", "CONTRACT_FLEET_COORDINATOR"}
@@ -153,6 +155,32 @@ def test_a_lost_scout_is_replaced_and_what_scouts_write_is_what_arbitrage_reads(
     armada.stop_all()
 
 
+def test_no_more_workers_at_once_than_it_may_have(armada):
+    ships = [*armada.ships(), *armada.ships("COMMAND")]
+    done = len(armada.of_type("ARBITRAGE_WORKER", status="COMPLETED"))
+    armada.begin("ARBITRAGE_COORDINATOR", system=armada.system, max_workers=1, ship=ships)
+
+    def trips():
+        assert len(armada.live("ARBITRAGE_WORKER")) <= 1
+        return len(armada.of_type("ARBITRAGE_WORKER", status="COMPLETED")) >= done + 3
+
+    eventually("three trips", trips, 60)
+    armada.stop_all()
+    armada.settle()
+    assert armada.violations() == []
+
+
+def test_all_containers_share_one_list_of_ships(armada):
+    """However many ask at once: the API is asked by one of them."""
+    hulls = Hulls(armada.api, armada.lifecycle, armada.account)
+    hulls._forget()
+    before = lists(armada)
+    with ThreadPoolExecutor(10) as askers:
+        found = set(askers.map(lambda _: len(hulls.all(60)), range(50)))
+    assert lists(armada) == before + 1
+    assert found == {len(armada.api.ships())}
+
+
 def test_a_token_belongs_to_one_player(armada):
     (other,) = armada.begin_all("CONTRACT_FLEET_COORDINATOR", [{}], player=13)
     row = armada.ended(other)
@@ -172,6 +200,11 @@ def flying(armada):
 
 def ended(armada):
     return sum(each.is_ended for each in armada.of_type("ARBITRAGE_WORKER"))
+
+
+def lists(armada):
+    """How often somebody has asked for all ships, a page each."""
+    return sum(call["path"] == "/v2/my/ships" for call in armada.universe.calls())
 
 
 def scout_of(armada, ship):

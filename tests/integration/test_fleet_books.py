@@ -202,6 +202,16 @@ def test_an_entry_is_closed_once(ledger):
     assert ledger.left() == []
 
 
+def test_a_lost_answer_puts_the_question_off(ledger):
+    held = ledger.reserve(entry(units=5, aboard=5, held=500))
+    ledger.doubt(held)
+    (left,) = ledger.left()
+    assert left.asked_at > held.asked_at
+    ledger.settle(held, -450)
+    ledger.doubt(held)
+    assert ledger.left() == []
+
+
 def test_two_who_settle_the_same_pay_once(ledger):
     held = ledger.reserve(entry(units=5, aboard=5, held=500))
     gate = threading.Barrier(4)

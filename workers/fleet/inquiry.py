@@ -62,7 +62,7 @@ class Inquiry:
             guess = transaction is None and entry.kind in TRADES
             book(self._ledger, entry, _guessed(entry) if guess else transaction, guess=guess)
             return True
-        if entry.created_at is not None and now() < entry.created_at + timedelta(seconds=ANSWER) + GRACE:
+        if entry.asked_at is not None and now() < entry.asked_at + timedelta(seconds=ANSWER) + GRACE:
             return False
         self._ledger.void(entry, "not executed")
         return True

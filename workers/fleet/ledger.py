@@ -49,7 +49,7 @@ class Entry:
     amount: int = 0
     price: int = 0
     id: int = 0
-    created_at: datetime | None = None
+    asked_at: datetime | None = None
 
 
 def set_aside(units: int, price: int) -> int:
@@ -109,6 +109,11 @@ class Ledger:
         with self._database.begin() as connection:
             self._lock(connection)
             return self._close(connection, entry, {"status": VOID, "note": why})
+
+    def doubt(self, entry: Entry) -> None:
+        """Its answer was lost just now: the order may still be executed for a while."""
+        with self._database.begin() as connection:
+            connection.execute(entries.update().where(e.id == entry.id, e.status == RESERVED).values(asked_at=now()))
 
     def write(self, entry: Entry, note: str) -> None:
         """What happened without an order of ours: cargo that is there or is not, credits that differ."""
@@ -202,11 +207,11 @@ class Ledger:
         free = account.credits - int(self._reserved(connection) or 0)
         if kind != BUY:  # fuel: a ship that cannot fly earns nothing
             return free
-        spent, held = self._of_lot(connection, lot)
+        spent, held = self._costs(connection, lot)
         share = (account.credits + spent) * account.share // PERCENT - spent - held
         return max(0, min(free - account.min_balance, share))
 
-    def _of_lot(self, connection: sa.Connection, lot: str) -> tuple[int, int]:
+    def _costs(self, connection: sa.Connection, lot: str) -> tuple[int, int]:
         """What the purchases of a lot have cost, and what is set aside for those under way."""
         of_lot = sa.and_(self._mine, e.lot == lot, e.kind == BUY)
         spent = sa.select(sa.func.coalesce(sa.func.sum(-e.amount), 0)).where(of_lot, e.status == SETTLED)
@@ -221,11 +226,11 @@ class Ledger:
 
     def _insert(self, connection: sa.Connection, entry: Entry, status: str) -> Entry:
         at = now()
-        given = {name: getattr(entry, name) for name in FIELDS if name not in {"id", "created_at"}}
-        values = {**given, "agent_id": self._account.id, "status": status, "created_at": at}
+        given = {name: getattr(entry, name) for name in FIELDS if name not in {"id", "asked_at"}}
+        values = {**given, "agent_id": self._account.id, "status": status, "asked_at": at}
         made = connection.execute(entries.insert().values(values).returning(e.id)).scalar_one()
         connection.execute(agents.update().where(self._row).values(deeds=a.deeds + 1))
-        return replace(entry, id=made, created_at=at)
+        return replace(entry, id=made, asked_at=at)
 
     def _close(self, connection: sa.Connection, entry: Entry, values: dict[str, Any]) -> bool:
         ours = sa.and_(e.id == entry.id, e.status == RESERVED)

@@ -141,7 +141,7 @@ entries = sa.Table(
     sa.Column("is_estimate", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("note", sa.Text),
     sa.Column("transacted_at", Moment),  # by the API's clock
-    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("asked_at", Moment, nullable=False),  # when it was reserved, or its answer was lost
     sa.Column("settled_at", Moment),
     sa.Index("idx_fleet_entries_ship", "agent_id", "ship"),
     sa.Index("idx_fleet_entries_container", "container_id"),
