@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from lifecycle.web.pool import Full, Pool
@@ -14,6 +15,7 @@ from lifecycle.web.tally import Tally
 READERS = 4  # threads; a Flower serves people, not fleets
 ACTORS = 4
 CALLERS = 8
+WATCHERS = 2
 WAITING = 128  # works that wait for one of them
 FRESH = 1.0  # seconds: what many tabs ask at once is asked of the database once
 PATIENCE = 15.0  # seconds; a statement gives up before
@@ -44,6 +46,7 @@ class Desk:
         self._readers = Pool("containers-read", READERS, WAITING)
         self._actors = Pool("containers-act", ACTORS, WAITING)
         self._callers = Pool("containers-call", CALLERS, WAITING)
+        self._watchers = Pool("containers-watch", WATCHERS, WAITING)
         self.tally = Tally()
         self._answers: dict[Hashable, Answer] = {}
 
@@ -96,6 +99,11 @@ class Desk:
             raise Refused(503, UNANSWERED, code="unanswered") from error
         finally:
             self._answers.clear()
+
+    def watch(self, work: Callable[[], Any]) -> None:
+        """Have something seen to its end that mostly comes to it by itself; one may leave it undone."""
+        with suppress(Full):
+            self._watchers.submit(work)
 
     def _drop(self, now: float) -> None:
         old = [key for key, answer in self._answers.items() if answer.until < now]

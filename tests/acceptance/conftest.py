@@ -15,11 +15,14 @@ from tests.servers import BROKERS, RabbitMQ
 LOG_TAIL = 8_000  # characters of each node's log in the report of a failed test
 CALM = {"heartbeat": 1, "lease": 10, "grace": 5, "log_flush": 0.3}
 ONCE = {  # files that are not about the broker
+    "api_fuzz",
     "databases",
     "fleet",
     "fleet_deeds",
     "fleet_readme",
+    "flower_pages",
     "job",
+    "metrics",
     "operations",
     "packaging",
     "readme",

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from job.servers import Postgres
+from tests.acceptance.conftest import NERVOUS
 from tests.acceptance.flowers import Flower
+from tests.acceptance.scene import Scene
 from tests.acceptance.test_database_outage import Mortal
 from tests.acceptance.world import HERE, eventually, migrate
 from tests.conftest import started
@@ -360,6 +362,20 @@ def test_a_broker_that_hangs_loses_no_stop(brokerless_scene, new_flower):
             assert scene.ended(name).status == "STOPPED"
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_a_stop_with_no_node_alive_comes_to_its_end(new_world, new_flower):
+    world = new_world(**NERVOUS)
+    node = world.start()
+    scene = Scene(world, allows_strays=True)
+    scene.run(scene.plan("left", scene.plan("below")))
+    node.kill()
+    flower = new_flower(env=world.env, login=LOGIN)
+    begun = flower.post(flower.of(scene.id("left"), "stop"))
+    assert begun.status == 202
+    assert scene.ended("left").status == scene.status("below") == "STOPPED"
+    found = flower.get(f"/api/stops/{begun.json['stop']}").json
+    assert found["finished_at"]
 
 
 def test_the_commands_of_the_guide_do_what_it_says(scene, flower):

@@ -33,6 +33,7 @@ class Stop(Api):
         wanted = stops.Request(container_id=container_id, by=self.who, reason=order.reason, grace=order.grace)
         marked, target = await self.desk.act(partial(mark, self.lifecycle, wanted, order))
         notes = await self.desk.call_briefly(partial(ring, self.lifecycle, marked, target), RING, [NO_ANSWER])
+        self.desk.watch(partial(see_to, self.lifecycle, marked.stop_id))
         self.send(texts.encode({"stop": marked.stop_id, "containers": marked.count, "notes": notes}), 202)
 
 
@@ -84,6 +85,14 @@ def ring(lifecycle: Lifecycle, marked: Any, target: Any) -> list[str]:
     for pool, number in pools.items():
         notes.append(f"{number:,} on {as_option(pool)} cannot be killed, and will stop only at the next {LOOKS}")
     return notes
+
+
+def see_to(lifecycle: Lifecycle, stop_id: int) -> None:
+    """Nodes drive a stop; where none lives any more it ends by what a waiting caller does."""
+    settings = lifecycle.settings
+    stops.watch(
+        lifecycle.database, lifecycle.doorbell, stop_id, patience=settings.expires_in + 5, restarts=settings.restarts
+    )
 
 
 class Outcome(Api):
