@@ -16,6 +16,14 @@ FIRST_LIST_END = re.compile(r"[ \t]*</ul>")
 BROKER_LINK = re.compile(r'<a class="([^"]*)"\s[^>]*>\s*Broker\s*</a>')
 
 
+class Assets(StaticFileHandler):
+    """Our static files. Modules import each other by bare names: a browser asks each time if one has changed."""
+
+    def set_extra_headers(self, path: str) -> None:
+        """304 is the usual answer."""
+        self.set_header("Cache-Control", "no-cache")
+
+
 class Overlay(Loader):
     """Looks in our folder first, then in Flower's."""
 
