@@ -24,7 +24,8 @@ class Reading:
     @property
     def types(self) -> list[str]:
         """Every type that lives, or was counted, in order."""
-        return sorted({each.type for each in (*self.gauges.active, *self.counted) if each.type})
+        live = {each.type for each in self.gauges.active}
+        return sorted(live.union(each.type for each in self.counted if each.type))
 
     def value(self, counter: Counter, label: str = "", le: str = "", *, type: str | None = None) -> float:  # noqa: A002 - the label's name
         """How many, of all types or of one."""

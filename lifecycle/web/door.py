@@ -23,6 +23,10 @@ NO_LOGIN = (
     "No login is configured. Give Flower --basic_auth or --auth; "
     "or set FLOWER_UNAUTHENTICATED_API=true to allow everybody who can reach it."
 )
+OTHER_ORIGIN = (
+    "This request was made by a page of {origin}, and this is {host}. "
+    "A proxy before Flower is to hand on the Host it was asked for: proxy_set_header Host $http_host."
+)
 
 
 class Door(BaseHandler):
@@ -61,8 +65,10 @@ class Door(BaseHandler):
         return f"{clean(name)[:LONGEST]}@flower" if name else f"flower@{socket.gethostname()}"
 
     def set_default_headers(self) -> None:
-        """Not Flower's CORS: what it opens to all sites is its own API."""
+        """Not Flower's CORS: what it opens to all sites is its own API. No other site shows ours in a frame."""
         self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("X-Frame-Options", "SAMEORIGIN")
+        self.set_header("Content-Security-Policy", "frame-ancestors 'self'")
 
     def get_current_user(self) -> Any:
         """As Flower; what it cannot compare is a wrong password."""
@@ -70,6 +76,11 @@ class Door(BaseHandler):
             return super().get_current_user()
         except TypeError as error:
             raise HTTPError(401) from error
+
+    def prepare(self) -> None:
+        """No id has a NUL, and PostgreSQL takes none."""
+        if any("\x00" in each for each in self.path_args):
+            raise HTTPError(404)
 
     def check_xsrf_cookie(self) -> None:
         """Flower 2.2 alone calls this: see `check_site`, which holds for all."""
@@ -81,7 +92,7 @@ class Door(BaseHandler):
         if site and site != "same-origin":
             raise Refused(403, "This request was made by a page of another site.", code="cross_site")
         if not site and origin and urlsplit(origin).netloc != self.request.host:
-            raise Refused(403, "This request was made by a page of another origin.", code="cross_site")
+            raise Refused(403, OTHER_ORIGIN.format(origin=origin, host=self.request.host), code="cross_site")
         if self.application.options.auth:
             try:
                 RequestHandler.check_xsrf_cookie(self)

@@ -1,5 +1,6 @@
 """What a request cannot have, as a status, a code and a sentence."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from lifecycle.errors import (
     ImpossibleSettings,
     InvalidArgument,
     LifecycleError,
+    SchemaMissing,
+    StoreBusy,
     StoreError,
     StoreUnreachable,
 )
@@ -27,6 +30,15 @@ CODES = {
     500: "internal_error",
     503: "unavailable",
 }
+log = logging.getLogger("lifecycle.flower")
+AWAY = "The database cannot be used now, or took too long; Flower's log says more."
+SENTENCES = (  # instead of a text that says where the database is; the first that fits
+    (StoreBusy, "The database was busy: try again."),
+    (StoreUnreachable, AWAY),
+    (SchemaMissing, "The database lacks this version's tables: run `celery -A <app> container migrate`."),
+    (StoreError, "The database refused this; Flower's log says more."),
+    (ImpossibleSettings, "Lifecycle's settings cannot be used; Flower's log says more."),
+)
 STATUSES = (  # the first that fits
     (StoreUnreachable, 503, "database_unreachable"),
     (StoreError, 503, "database_unusable"),
@@ -56,4 +68,7 @@ def as_answers() -> Iterator[None]:
         yield
     except LifecycleError as error:
         status, code = next((status, code) for kind, status, code in STATUSES if isinstance(error, kind))
-        raise Refused(status, str(error), code=code) from error
+        said = next((sentence for kind, sentence in SENTENCES if isinstance(error, kind)), "")
+        if said:
+            log.warning("not answered error=%s", error)
+        raise Refused(status, said or str(error), code=code) from error

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from job.servers import Postgres
+from lifecycle.web.refusal import AWAY
 from tests.acceptance.conftest import NERVOUS
 from tests.acceptance.flowers import Flower
 from tests.acceptance.scene import Scene
@@ -33,6 +34,7 @@ TAB = '<a id="nav-containers"'
 OURS = ("/containers", "/containers/a%2Fb", "/container-services")
 THEIRS = ("/", "/workers", "/tasks", "/broker")
 READS = ("/api/containers", "/api/containers/tree", "/api/services", "/api/containers/openapi.json")
+NUL = ("/api/containers/a%00b", "/api/containers/a%00b/children", "/api/containers/a%00b/logs", "/api/stops/1%00")
 OPEN = {"FLOWER_UNAUTHENTICATED_API": "true"}
 COOKIE_SECRET = secrets.token_hex(16)
 OAUTH = (
@@ -97,9 +99,20 @@ def test_every_page_has_the_tab_without_a_prefix(plain_flower):
         assert 'href="/containers"' in plain_flower.get(path).text, path
 
 
+def test_no_other_site_shows_a_page_in_a_frame(flower):
+    for path in OURS:
+        headers = flower.get(path).headers
+        assert headers["X-Frame-Options"] == "SAMEORIGIN"
+        assert headers["Content-Security-Policy"] == "frame-ancestors 'self'"
+
+
 def test_pages_bring_their_own_files_with_them(flower):
-    script = flower.get("/containers-static/task.js", login="")
-    assert script.status == 200
+    for path in ("task.js", "task.js?v=1"):
+        script = flower.get(f"/containers-static/{path}", login="")
+        assert script.status == 200
+        assert script.headers["Cache-Control"] == "no-cache", "modules import each other by their bare names"
+        again = flower.get(f"/containers-static/{path}", headers={"If-None-Match": script.headers["Etag"]})
+        assert again.status == 304
     assert flower.get("/containers-static/..%2finstall.py").status in {403, 404}
 
 
@@ -179,6 +192,7 @@ def test_where_all_may_act_the_pages_of_other_sites_may_not(open_flower, scene):
     ):
         refused = open_flower.post(stop, headers=headers)
         assert (refused.status, refused.code) == (403, "cross_site")
+    assert "proxy_set_header Host $http_host" in refused.text
     assert scene.status("open") == "RUNNING"
     assert open_flower.post(stop, headers={"Sec-Fetch-Site": "same-origin"}).status == 202
     assert scene.ended("open").stop_by.startswith("flower@")
@@ -314,6 +328,14 @@ def test_any_id_can_be_asked_for(scene, flower, name):
     assert flower.post(flower.of(scene.id(name), "stop")).status == 202
 
 
+def test_an_id_that_is_a_word_of_the_api_has_a_letter_encoded(new_world, new_flower):
+    world = new_world()
+    odd = new_flower(env=world.env)
+    for container_id, path in (("tree", "t%72ee"), ("openapi.json", "openapi%2Ejson")):
+        world.lifecycle.start("WORKER", container_id=container_id, queue="nobody-consumes")
+        assert odd.get(f"/api/containers/{path}").json["id"] == container_id
+
+
 @pytest.mark.parametrize(
     "path", ["?x=1", "?limit=0", "?limit=1&limit=2", "?status=gone", "?tag=x", "?q=%ff", "/%ff", "/tree?limit=9999"]
 )
@@ -323,8 +345,10 @@ def test_what_cannot_be_meant_is_a_400(flower, path):
 
 
 def test_what_is_not_there_is_a_404_and_another_method_a_405(flower):
-    for path in ("/api/containers/none", "/api/containers/none/logs", "/api/stops/999999", "/api/stops/x"):
+    for path in ("/api/containers/none", "/api/containers/none/logs", "/api/stops/999999", "/api/stops/x", *NUL):
         assert flower.get(path).code == "not_found"
+    assert flower.get("/containers/a%00b").status == 404
+    assert flower.post("/api/containers/a%00b/stop").code == "not_found"
     for method, path in (("POST", READS[0]), ("DELETE", "/api/containers/none"), ("GET", "/api/containers/none/stop")):
         refused = flower.send(method, path, b"{}" if method == "POST" else None)
         assert refused.code == "method_not_allowed"
@@ -407,7 +431,8 @@ def test_a_database_that_is_away_is_said_and_found_again(new_world, new_flower):
         for path in ("/api/containers/tree", "/api/containers/none", "/api/services"):
             refused = flower.get(path)
             assert (refused.status, refused.code) == (503, "database_unreachable")
-            assert server.password not in refused.text
+            assert refused.json["error"]["message"] == AWAY
+        assert f":{server.port}/away" in flower.said
         assert flower.post(flower.of("none", "stop")).status == 503
         server.start()
         eventually("the tree again", lambda: flower.get("/api/containers/tree").status == 200)
@@ -427,6 +452,8 @@ def test_flower_ends_while_the_database_hangs(new_world, new_flower):
         migrate(url)
         flower = new_flower(env=new_world(database_url=url).env, login=LOGIN)
         assert flower.get("/api/containers/tree").status == 200
+        for path in NUL:
+            assert flower.get(path).code == "not_found"
         server.halt()
         try:
             refused = flower.get("/api/containers/tree?status=all")

@@ -32,6 +32,7 @@ class Api(Door):
             raise HTTPError(401)
         if self.request.method == "POST":
             self._check_act()
+        super().prepare()
         self.query = read_query(self.request.query_arguments, self.PARAMETERS)
 
     @property
