@@ -144,7 +144,7 @@ def test_the_newest_trees_are_shown_and_the_others_counted(wood):
 
 
 def test_of_very_many_that_have_ended_no_tree_is_missed(grove, monkeypatch):
-    monkeypatch.setattr(forest, "NEWEST", 3)
+    monkeypatch.setattr(forest, "NEWEST", (3, 100))
     for name in ("lone-1", "lone-2", "crowd", "lone-3"):
         grove.run(name)
     for n in range(6):
@@ -161,6 +161,9 @@ def test_of_very_many_that_have_ended_no_tree_is_missed(grove, monkeypatch):
         found = tree(grove, limit=limit, **asked)
         assert ([row["id"] for row in found["roots"]], found["more"]) == (tops, more)
     assert [row["id"] for row in tree(grove, "lone", **asked)["roots"]] == ["lone-3", "lone-2", "lone-1"]
+    monkeypatch.setattr(forest, "NEWEST", (2, 3))
+    found = tree(grove, **asked)
+    assert ([row["id"] for row in found["roots"]], found["more"]) == (["crowd"], 1)  # not all, and that is said
 
 
 def test_what_only_lives_below_what_fits_is_not_said_to_fit(wood):
