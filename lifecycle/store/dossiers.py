@@ -21,16 +21,21 @@ def path(connection: sa.Connection, container_id: str) -> list[Any]:
     return list(connection.execute(query).all())
 
 
-def holdings(connection: sa.Connection, container_id: str) -> list[Any]:
-    """Every resource it holds or held, in the order they were taken."""
-    columns = (a.resource, a.assigned_at, a.released_at, a.released_why)
-    return list(connection.execute(sa.select(*columns).where(a.container_id == container_id).order_by(a.id)).all())
+def holdings(connection: sa.Connection, container_id: str, most: int) -> tuple[list[Any], bool]:
+    """The latest resources it took, in the order it took them, and whether there were others before."""
+    query = sa.select(a.resource, a.assigned_at, a.released_at, a.released_why)
+    return _latest(connection, query.where(a.container_id == container_id).order_by(a.id.desc()), most)
 
 
-def history(connection: sa.Connection, container_id: str) -> list[Any]:
-    """Every change of its status, oldest first, with the stop that asked for it."""
-    columns = (t.at, t.from_status, t.to_status, t.epoch, t.node, t.by, t.why, t.stop_id)
-    return list(connection.execute(sa.select(*columns).where(t.container_id == container_id).order_by(t.id)).all())
+def history(connection: sa.Connection, container_id: str, most: int) -> tuple[list[Any], bool]:
+    """The latest changes of its status, oldest first, each with the stop that asked for it; and whether as above."""
+    query = sa.select(t.at, t.from_status, t.to_status, t.epoch, t.node, t.by, t.why, t.stop_id)
+    return _latest(connection, query.where(t.container_id == container_id).order_by(t.id.desc()), most)
+
+
+def _latest(connection: sa.Connection, query: sa.Select[Any], most: int) -> tuple[list[Any], bool]:
+    rows = connection.execute(query.limit(most + 1)).all()
+    return list(rows[:most][::-1]), len(rows) > most
 
 
 def message(connection: sa.Connection, container_id: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ OVERDUE = 3.0  # seconds after its deadline: by then a stop has ended, or been g
 FEW = 20  # children that are shown with their parent
 LEVELS = 6  # below the tops; deeper ones are asked for
 ROWS = 600  # below the tops, at most in one answer
-NEWEST = 10_000  # of those that fit: among so many the newest trees are sought first, where ended ones may fit
+NEWEST = (10_000, 100_000)  # of those that fit: where ended ones may, the newest trees are sought among so many
 
 _holds = sa.exists(sa.select(sa.literal(1)).where(n.id == c.node, n.dead == sa.false(), n.expires_at >= now()))
 _lost = sa.and_(c.node.is_not(None), sa.not_(_holds))
@@ -106,15 +106,18 @@ def _tops(connection: sa.Connection, filters: Filters, limit: int) -> tuple[list
     """The newest of them, and how many more there are; of very many that have ended, at least how many more."""
     fit = sa.select(c.root_id, c.created_at).where(*fitting(filters))
     if filters.statuses is not None and set(filters.statuses) <= LIVE:
-        return _newest_tops(connection, fit, limit) or ([], 0)
-    some = _newest_tops(connection, fit.order_by(c.created_at.desc()).limit(NEWEST + 1), limit, NEWEST)
-    return some or _newest_tops(connection, fit, limit) or ([], 0)
+        return _newest_tops(connection, fit, limit)[:2]
+    for most in NEWEST:
+        tops, more, is_sure = _newest_tops(connection, fit.order_by(c.created_at.desc()).limit(most + 1), limit, most)
+        if is_sure:
+            return tops, more
+    return tops, max(more, 1)
 
 
 def _newest_tops(
     connection: sa.Connection, fit: sa.Select[Any], limit: int, most: int | None = None
-) -> tuple[list[str], int] | None:
-    """The newest trees of these; None if others, beyond the newest `most` that fit, may be newer.
+) -> tuple[list[str], int, bool]:
+    """The newest trees of these; and False if others, beyond the newest `most` that fit, may be newer.
 
     What fits is never older than its top: no tree is missed that is newer than all of what was looked at. All are
     found before they are sorted (OFFSET keeps PostgreSQL to that): where few of a million fit, it would else go
@@ -127,10 +130,11 @@ def _newest_tops(
     since = sa.select(sa.func.min(these.c.created_at)).scalar_subquery() if most else sa.null()
     query = sa.select(found, sa.func.count().over(), seen, since).order_by(found.c.created_at.desc(), found.c.id)
     rows = connection.execute(query.limit(limit + 1)).all()
-    if most and rows and rows[0][3] > most and not (len(rows) > limit and rows[limit].created_at >= rows[0][4]):
-        return None
+    if not rows:
+        return [], 0, True
     shown = [row.id for row in rows[:limit]]
-    return shown, rows[0][2] - len(shown) if rows else 0
+    is_all = most is None or rows[0][3] <= most
+    return shown, rows[0][2] - len(shown), is_all or (len(rows) > limit and rows[limit].created_at >= rows[0][4])
 
 
 def _all_tops(connection: sa.Connection, limit: int) -> tuple[list[str], int]:

@@ -22,9 +22,3 @@ def going(connection: sa.Connection, container_id: str, most: int) -> tuple[list
     highest = query.order_by(c.depth, c.created_at, c.id).limit(most)
     found = connection.execute(highest).all()
     return sorted(found, key=lambda row: (row.created_at, row.id)), number
-
-
-def beyond(connection: sa.Connection, container_id: str, known: frozenset[str]) -> bool:
-    """True if a stop of this one would end any that is not known."""
-    found, number = going(connection, container_id, len(known) + 1)
-    return number > len(known) or any(row.id not in known for row in found)

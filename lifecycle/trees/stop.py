@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +59,20 @@ def stop(
     return report(database, marked.stop_id, target, notes)
 
 
-def mark(database: Database, request: Request) -> tuple[marks.Marked, Container]:
-    """One transaction: every live container of the tree is STOPPING or has ended; nothing queued can start any more."""
+def mark(
+    database: Database, request: Request, check: Callable[[Connection, marks.Marked], None] | None = None
+) -> tuple[marks.Marked, Container]:
+    """One transaction: every live container of the tree is STOPPING or has ended; nothing queued can start any more.
+
+    What `check` raises, in the same transaction, leaves all as it was.
+    """
     with database.begin(impatient=True) as connection:
         target = containers.get(connection, request.container_id, request.player_id)
         marked = marks.mark(
             connection, target.id, by=request.by, reason=request.reason, grace=request.grace, message=STOPPED_BY_USER
         )
+        if check is not None:
+            check(connection, marked)
         assignments.release_owed(connection, target.id)
     _tell_revived(database, marked)
     return marked, target

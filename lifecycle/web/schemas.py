@@ -123,6 +123,10 @@ DOSSIER = shape(
                 }
             )
         ),
+        "more": {
+            **shape({"assignments": FLAG, "history": FLAG}),
+            "description": "True where only the latest 500 are told.",
+        },
         "arguments": shape({"args": TEXT, "kwargs": TEXT}),
         "flower_task": {**FLAG, "description": "Flower has a page of its task."},
         "logs": {**FLAG, "description": "It has logged something."},
@@ -166,6 +170,8 @@ OUTCOME = shape(
         "pending": IDS,
         "failed": {**TAGS, "description": "Why each of these is not stopped."},
         "already_ended": IDS,
+        "counts": shape({"stopped": WHOLE, "pending": WHOLE, "failed": WHOLE, "already_ended": WHOLE}),
+        "left_out": {**WHOLE, "description": "How many are not in `order`; no list has more than 1,000."},
     }
 )
 ERROR = shape({"error": shape({"code": TEXT, "message": TEXT})}, more=True)

@@ -61,7 +61,7 @@ def why(found: Any, children: Mapping[str, int]) -> str:
     if found.status in TERMINAL:
         return ""
     if found.stop_error:
-        return f"not stopped: {found.stop_error}"
+        return f"not stopped: {error(found)}"
     if found.status == Status.INTERRUPTED:
         return f"{found.attempt or 'goes on'} at {time(found.wake_at)}" if found.wake_at else found.attempt or "goes on"
     if found.node is not None:
@@ -93,13 +93,15 @@ def ordered(children: Mapping[str, int]) -> dict[str, int]:
 
 
 def trees(forest: Forest, most: int) -> list[bytes]:
-    """Each tree as JSON; beyond `most` bytes in all, only its top."""
+    """Each tree as JSON; beyond `most` bytes in all only its top, and beyond twice as many no more of them."""
     encoded: list[bytes] = []
     size = 0
     for top in forest.tops:
         text = encode(_tree(forest, top, folded=False))
         if size + len(text) > most:
             text = encode(_tree(forest, top, folded=True))
+        if encoded and size + len(text) > 2 * most:
+            break
         encoded.append(text)
         size += len(text)
     return encoded

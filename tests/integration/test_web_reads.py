@@ -4,6 +4,7 @@ import json
 import re
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -12,16 +13,24 @@ from lifecycle.domain.ending import failed
 from lifecycle.domain.search import Filters, parse_words
 from lifecycle.domain.status import ACTIVE, LIVE, Status
 from lifecycle.errors import ContainerNotFound, InvalidArgument, StoreUnreachable
-from lifecycle.store import budget, forest, logs, nodes, previews
+from lifecycle.store import budget, containers, forest, logs, nodes
 from lifecycle.store.clock import later, now
+from lifecycle.store.tables import assignments, transitions
+from lifecycle.store.tables import containers as table
+from lifecycle.trees import stop
+from tests.integration.conftest import request_for
 
 pytest.importorskip("flower")
 
 from lifecycle.web import tally as web_tally
+from lifecycle.web.api import containers as web_containers
+from lifecycle.web.api import stops as web_stops
+from lifecycle.web.api import trees as web_trees
 from lifecycle.web.api.containers import dossier, listed
 from lifecycle.web.api.logs import lines
-from lifecycle.web.api.stops import outcome, preview
+from lifecycle.web.api.stops import mark, outcome, preview
 from lifecycle.web.api.trees import children, grown
+from lifecycle.web.body import Order
 from lifecycle.web.refusal import Refused
 from lifecycle.web.tally import Tally
 
@@ -135,7 +144,7 @@ def test_the_newest_trees_are_shown_and_the_others_counted(wood):
 
 
 def test_of_very_many_that_have_ended_no_tree_is_missed(grove, monkeypatch):
-    monkeypatch.setattr(forest, "NEWEST", 3)
+    monkeypatch.setattr(forest, "NEWEST", (3, 100))
     for name in ("lone-1", "lone-2", "crowd", "lone-3"):
         grove.run(name)
     for n in range(6):
@@ -152,6 +161,9 @@ def test_of_very_many_that_have_ended_no_tree_is_missed(grove, monkeypatch):
         found = tree(grove, limit=limit, **asked)
         assert ([row["id"] for row in found["roots"]], found["more"]) == (tops, more)
     assert [row["id"] for row in tree(grove, "lone", **asked)["roots"]] == ["lone-3", "lone-2", "lone-1"]
+    monkeypatch.setattr(forest, "NEWEST", (2, 3))
+    found = tree(grove, **asked)
+    assert ([row["id"] for row in found["roots"]], found["more"]) == (["crowd"], 1)  # not all, and that is said
 
 
 def test_what_only_lives_below_what_fits_is_not_said_to_fit(wood):
@@ -334,13 +346,92 @@ def test_a_preview_of_what_has_ended_is_empty(wood):
         assert preview(connection, "gone") == {"would_stop": [], "count": 0, "left_out": 0}
 
 
-def test_a_tree_that_grew_is_noticed(wood):
-    known = frozenset({"coord", "worker-1", "worker-2", "worker-3", "part"})
+ALL = frozenset({"coord", "worker-1", "worker-2", "worker-3", "part"})
+
+
+def order_stop(grove, expect):
+    return mark(grove, request_for("coord"), Order(expect=expect))
+
+
+@pytest.mark.parametrize("expect", [ALL - {"part"} | {"another"}, ALL - {"part"}, frozenset(), 4, 0])
+def test_a_stop_of_more_than_was_shown_stops_nothing(wood, expect):
+    before = wood.status(*ALL)
+    with pytest.raises(Refused) as refused:
+        order_stop(wood, expect)
+    assert (refused.value.status_code, refused.value.code, refused.value.more["count"]) == (409, "grown", 5)
+    assert wood.status(*ALL) == before
+    with wood.database.read() as connection, pytest.raises(Refused):
+        outcome(connection, stop_id=1)
+
+
+@pytest.mark.parametrize("expect", [ALL, ALL | {"ended since"}, 5, 6, None])
+def test_a_stop_of_what_was_shown_stops_it(wood, expect):
+    assert order_stop(wood, expect)[0].count == 5
+
+
+@pytest.mark.parametrize("expect", [ALL, 5])
+def test_a_child_of_the_last_moment_is_not_stopped_unseen(wood, monkeypatch, expect):
+    known = stop.mark
+
+    def late(*given):
+        wood.spawn("late", "coord")
+        return known(*given)
+
+    monkeypatch.setattr(stop, "mark", late)
+    with pytest.raises(Refused, match="6 containers would stop now"):
+        order_stop(wood, expect)
+    assert wood.status("late", "coord") == ["PENDING", "RUNNING"]
+
+
+def test_of_a_large_stop_the_first_are_listed_and_all_counted(wood, monkeypatch):
+    marked = wood.mark("coord")
     with wood.database.read() as connection:
-        assert not previews.beyond(connection, "coord", known)
-        assert not previews.beyond(connection, "coord", known | {"ended since"})
-        assert previews.beyond(connection, "coord", known - {"part"} | {"another"})
-        assert previews.beyond(connection, "coord", known - {"part"})
+        full = outcome(connection, stop_id=marked.stop_id)
+        monkeypatch.setattr(web_stops, "LISTED", 2)
+        part = outcome(connection, stop_id=marked.stop_id)
+    assert full["counts"] == part["counts"] == {"stopped": 1, "pending": 4, "failed": 0, "already_ended": 0}
+    assert (full["left_out"], part["left_out"]) == (0, 3)
+    assert list(part["order"]) == list(full["order"][:2]) == ["worker-1", "part"]
+    assert part["pending"] == ["worker-1", "part"]  # what is listed is in the list of its state
+    wood.edit("part", stop_error="it hangs")
+    with wood.database.read() as connection:
+        assert outcome(connection, stop_id=marked.stop_id)["failed"] == {"part": "it hangs"}
+
+
+def test_a_container_that_is_pruned_meanwhile_is_none(wood, monkeypatch):
+    def pruned(connection, container_id):
+        found = containers.get(connection, container_id)
+        with wood.database.begin() as another:
+            another.execute(transitions.delete().where(transitions.c.container_id == container_id))
+            another.execute(table.delete().where(table.c.id == container_id))
+        return found
+
+    monkeypatch.setattr(web_containers, "containers", SimpleNamespace(get=pruned))
+    with pytest.raises(ContainerNotFound):
+        found_of(wood, "gone")
+
+
+def test_of_a_long_history_the_latest_is_told(wood):
+    added = web_containers.LATEST + 1
+    with wood.database.begin() as connection:
+        at = connection.execute(sa.select(now())).scalar_one()
+        row = {"container_id": "old", "at": at, "from_status": "RUNNING", "to_status": "RUNNING", "epoch": 1}
+        connection.execute(transitions.insert(), [{**row, "why": str(n)} for n in range(added)])
+        held = {"container_id": "old", "assigned_at": at, "released_at": at}
+        connection.execute(assignments.insert(), [{**held, "resource": str(n)} for n in range(added)])
+    found = found_of(wood, "old")
+    assert [each["why"] for each in found["history"]] == [str(n) for n in range(1, added)]
+    assert [each["resource"] for each in found["assignments"]] == [str(n) for n in range(1, added)]
+    assert found["more"] == {"assignments": True, "history": True}
+    assert found_of(wood, "coord")["more"] == {"assignments": False, "history": False}
+
+
+def test_an_answer_has_its_bounds_whatever_the_rows_hold(wood, monkeypatch):
+    wood.edit("coord", stop_error="x" * 100_000)
+    assert len(tree(wood)["roots"][0]["why"]) < 250
+    monkeypatch.setattr(web_trees, "MOST", 300)
+    found = tree(wood)
+    assert ([row["id"] for row in found["roots"]], found["more"]) == (["coord"], 1)
 
 
 SLOW = {

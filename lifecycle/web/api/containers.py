@@ -6,6 +6,7 @@ from typing import Any
 from celery.utils.saferepr import saferepr
 
 from lifecycle.domain.search import Filters
+from lifecycle.errors import ContainerNotFound
 from lifecycle.store import containers, dossiers, forest, pages
 from lifecycle.store.engine import Connection
 from lifecycle.web import texts
@@ -14,6 +15,7 @@ from lifecycle.web.parameters import ALL_FILTERS, as_filters, number, words
 from lifecycle.web.tally import Reader, Tally
 
 ARGUMENTS = 4_096  # characters shown
+LATEST = 500  # changes of a status, and resources
 
 
 class Listing(Api):
@@ -64,7 +66,12 @@ def dossier(reader: Reader, *, tally: Tally, container_id: str) -> dict[str, Any
 def told(connection: Connection, container_id: str, children: dict[str, int]) -> dict[str, Any]:
     """What its own rows tell, and those above it."""
     container = containers.get(connection, container_id)
-    (row,) = forest.read(connection, forest.c.id == container_id)
+    rows = forest.read(connection, forest.c.id == container_id)
+    if not rows:  # pruned since the statement before
+        raise ContainerNotFound(container_id)
+    (row,) = rows
+    holdings, more_holdings = dossiers.holdings(connection, container_id, LATEST)
+    history, more_history = dossiers.history(connection, container_id, LATEST)
     return {
         **container.as_dict(),
         "why": texts.why(row, children),
@@ -74,8 +81,9 @@ def told(connection: Connection, container_id: str, children: dict[str, int]) ->
             {"id": each.id, "type": each.container_type, "status": each.status}
             for each in dossiers.path(connection, container_id)
         ],
-        "assignments": [each._asdict() for each in dossiers.holdings(connection, container_id)],
-        "history": [each._asdict() for each in dossiers.history(connection, container_id)],
+        "assignments": [each._asdict() for each in holdings],
+        "history": [each._asdict() for each in history],
+        "more": {"assignments": more_holdings, "history": more_history},
         "arguments": arguments(dossiers.message(connection, container_id)),
         "logs": dossiers.has_logs(connection, container_id),
     }

@@ -9,16 +9,18 @@ from lifecycle.store.engine import Connection
 from lifecycle.web.api.handler import Api
 from lifecycle.web.parameters import LEVEL, MAX_LINE, flag, number
 
+AFTER = "Only lines after this one. To follow, look back 1,000 from the highest `last`: writers do not commit in order."
+
 
 class Logs(Api):
     """GET api/containers/<id>/logs"""
 
     PARAMETERS = (
-        number("after", 0, 0, MAX_LINE, "Only lines after this one: `last` of the answer before."),
+        number("after", 0, 0, MAX_LINE, AFTER),
         number("tail", None, 0, 1_000, "Only the last so many."),
         LEVEL,
         flag("with_children", "Also of all below it."),
-        number("limit", 1_000, 1, 10_000, "So many lines at most."),
+        number("limit", 2_000, 1, 10_000, "So many lines at most."),
     )
 
     async def get(self, container_id: str) -> None:

@@ -17,7 +17,7 @@ from lifecycle.web.body import Order, read_order
 from lifecycle.web.parameters import MAX_LINE
 from lifecycle.web.refusal import Refused, as_answers
 
-LISTED = 1_000  # containers in a preview
+LISTED = 1_000  # containers in a preview, and in each list of an outcome
 RING = 3.0  # seconds that an answer waits for the broker
 NO_ANSWER = "the broker has not answered yet: nodes see the stop in the database within a second"
 
@@ -56,22 +56,27 @@ def preview(connection: Connection, container_id: str) -> dict[str, Any]:
 
 
 def mark(lifecycle: Lifecycle, wanted: stops.Request, order: Order) -> Any:
-    """Mark the tree, unless it has grown since it was shown."""
+    """Mark the tree, unless that marks more than was shown."""
     with as_answers():
-        if order.expect is not None:
-            _refuse_more(lifecycle, wanted.container_id, order.expect)
-        return stops.mark(lifecycle.database, wanted)
+        try:
+            return stops.mark(lifecycle.database, wanted, partial(_refuse_more, expect=order.expect))
+        except Grown:
+            now = look(lifecycle, wanted.container_id)
+    raise Refused(409, f"The tree has grown: {now['count']:,} containers would stop now.", code="grown", more=now)
 
 
-def _refuse_more(lifecycle: Lifecycle, container_id: str, expect: frozenset[str] | int) -> None:
-    with reading(lifecycle.database, STATEMENT) as connection:
-        containers.get(connection, container_id)
-        now = preview(connection, container_id)
-        is_more = now["count"] > (expect if isinstance(expect, int) else len(expect))
-        if is_more or (not isinstance(expect, int) and previews.beyond(connection, container_id, expect)):
-            raise Refused(
-                409, f"The tree has grown: {now['count']:,} containers would stop now.", code="grown", more=now
-            )
+class Grown(Exception):
+    """More would stop than was shown."""
+
+
+def _refuse_more(connection: Connection, marked: Any, *, expect: frozenset[str] | int | None) -> None:
+    if expect is None:
+        return
+    is_more = marked.count > (expect if isinstance(expect, int) else len(expect))
+    if is_more or (
+        not isinstance(expect, int) and any(row.id not in expect for row in store.rows_of(connection, marked.stop_id))
+    ):
+        raise Grown
 
 
 def ring(lifecycle: Lifecycle, marked: Any, target: Any) -> list[str]:
@@ -105,11 +110,19 @@ class Outcome(Api):
 
 
 def outcome(connection: Connection, *, stop_id: int) -> dict[str, Any]:
-    """How each container of a stop has fared."""
+    """How each container of a stop has fared; each list in stop order, and not longer than can be read."""
     asked = store.get(connection, stop_id)
     if asked is None:
         raise Refused(404, f"no such stop: {stop_id}")
     report = stops.outcome(stop_id, asked.container_id, *stops.rows_of(connection, stop_id, asked.container_id))
+    lists = {
+        "stopped": report.stopped,
+        "pending": report.pending,
+        "failed": report.failed,
+        "already_ended": report.already_ended,
+    }
+    place = {each: place for place, each in enumerate(report.order)}
+    first = {name: sorted(ids, key=lambda each: place.get(each, len(place)))[:LISTED] for name, ids in lists.items()}
     return {
         "stop": stop_id,
         "root": asked.container_id,
@@ -118,9 +131,9 @@ def outcome(connection: Connection, *, stop_id: int) -> dict[str, Any]:
         "grace": asked.grace,
         "requested_at": asked.requested_at,
         "finished_at": asked.finished_at,
-        "order": report.order,
-        "stopped": report.stopped,
-        "pending": report.pending,
-        "failed": report.failed,
-        "already_ended": report.already_ended,
+        "order": report.order[:LISTED],
+        **first,
+        "failed": {each: report.failed[each] for each in first["failed"]},
+        "counts": {name: len(ids) for name, ids in lists.items()},
+        "left_out": len(report.order[LISTED:]),
     }

@@ -32,8 +32,10 @@ def grown(reader: Reader, *, tally: Tally, filters: Filters, limit: int) -> byte
         live = forest.count_live(connection, filters)
     counts = tally.add_ended(reader, filters, live)
     found = replace(found, children=tally.add_ended_children(reader, found.rows, found.children))
-    rest = texts.encode({"counts": counts, "more": found.more or False, "filters": as_understood(filters)})
-    return b'{"roots":[' + b",".join(texts.trees(found, MOST)) + b"]," + rest[1:]
+    encoded = texts.trees(found, MOST)
+    more = found.more + len(found.tops) - len(encoded)
+    rest = texts.encode({"counts": counts, "more": more or False, "filters": as_understood(filters)})
+    return b'{"roots":[' + b",".join(encoded) + b"]," + rest[1:]
 
 
 def as_understood(filters: Filters) -> dict[str, Any]:
