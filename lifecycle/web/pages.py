@@ -1,6 +1,6 @@
-"""The pages."""
+"""The pages, and what they are made of."""
 
-from tornado.web import authenticated
+from tornado.web import StaticFileHandler, authenticated
 
 from lifecycle.web.door import Page
 
@@ -27,3 +27,11 @@ class ServicesPage(Page):
     @authenticated
     def get(self) -> None:
         self.show("services.html")
+
+
+class Asset(StaticFileHandler):
+    """Our scripts and styles, for everybody. Modules name each other without a version: so browsers ask for news."""
+
+    def set_extra_headers(self, path: str) -> None:
+        if "v" not in self.request.query_arguments:
+            self.set_header("Cache-Control", "no-cache")

@@ -1,6 +1,6 @@
 """Which URL is whose; Flower puts its prefix before them."""
 
-from tornado.web import StaticFileHandler, url
+from tornado.web import url
 
 from lifecycle.web.api.containers import Listing, One
 from lifecycle.web.api.document import Document
@@ -10,7 +10,7 @@ from lifecycle.web.api.services import Services
 from lifecycle.web.api.stops import Outcome, Stop
 from lifecycle.web.api.trees import Children, Trees
 from lifecycle.web.overlay import STATIC
-from lifecycle.web.pages import ContainerPage, ContainersPage, ServicesPage
+from lifecycle.web.pages import Asset, ContainerPage, ContainersPage, ServicesPage
 
 ID = "([^/]+)"  # percent-encoded as a whole
 
@@ -21,7 +21,7 @@ def handlers() -> list[url]:
         url(r"/containers", ContainersPage, name="containers"),
         url(rf"/containers/{ID}", ContainerPage, name="container"),
         url(r"/container-services", ServicesPage, name="container-services"),
-        url(r"/containers-static/(.*)", StaticFileHandler, {"path": str(STATIC)}),
+        url(r"/containers-static/(.*)", Asset, {"path": str(STATIC)}),
         url(r"/api/containers", Listing),
         url(r"/api/containers/tree", Trees),
         url(r"/api/containers/openapi\.json", Document),

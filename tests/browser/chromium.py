@@ -2,6 +2,7 @@
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,10 +28,10 @@ class Chromium:
         binary = Path(os.environ.get("TEST_CHROMIUM", "/usr/bin/chromium"))
         if not binary.is_file():
             raise ServerMissing("No Chromium here: apt-get install chromium, or set TEST_CHROMIUM")
-        try:
-            from playwright.sync_api import sync_playwright
-        except ImportError as error:
-            raise ServerMissing("No Playwright here: pip install playwright") from error
+        if not all(map(find_spec, ("playwright", "flower"))):
+            raise ServerMissing("No Playwright or no Flower here: pip install '.[dev,flower]'")
+        from playwright.sync_api import sync_playwright
+
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(executable_path=binary, args=ARGUMENTS)
 

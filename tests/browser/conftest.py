@@ -35,7 +35,6 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def chromium():
-    pytest.importorskip("flower")
     browser = started(Chromium())
     yield browser
     browser.close()
@@ -86,7 +85,7 @@ def new_site(chromium):
 def world(new_world, chromium):
     """A node with processes, and one with threads, which nobody can kill."""
     world = new_world()
-    world.start(slots=12, env=TOLD)
+    world.start(slots=8, env=TOLD)
     world.start("threads", pool="threads", queues="threads")
     return world
 

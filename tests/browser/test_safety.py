@@ -140,3 +140,13 @@ class other_site:  # noqa: N801 - reads as a context
     def __exit__(self, *_):
         self._server.shutdown()
         self._server.server_close()
+
+
+def test_an_upgrade_reaches_every_browser(site, visitor, page):
+    """What is named by its version is kept; modules, which have none in their names, are asked for each time."""
+    with page.expect_response(lambda answer: answer.url.endswith("/containers-static/tree.js")) as module:
+        visitor.open()
+    assert module.value.headers["cache-control"] == "no-cache"
+    source = page.locator("script[type=module]").get_attribute("src")
+    assert "?v=" in source
+    assert "max-age" in site.ask(source)[1]["Cache-Control"]

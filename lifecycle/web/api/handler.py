@@ -25,16 +25,13 @@ class Api(Door):
     def prepare(self) -> None:
         """Refuse who may not come in, and what cannot be meant."""
         self.set_header("Cache-Control", "no-store")
-        if not hasattr(type(self), str(self.request.method).lower()) or self._lacks_method():
+        if self.request.method not in self.allowed:
             raise HTTPError(405)
         if not self.current_user:
             raise HTTPError(401)
         if self.request.method == "POST":
             self._check_act()
         self.query = read_query(self.request.query_arguments, self.PARAMETERS)
-
-    def _lacks_method(self) -> bool:
-        return str(self.request.method) not in self.allowed
 
     @property
     def allowed(self) -> list[str]:

@@ -125,9 +125,7 @@ export class StopDialog {
   }
 }
 
-function item({ id, type, status, depth }) {
+function item({ id, type, status }) {
   const name = element("span", { class: "c-id" }, id);
-  const line = element("li", {}, name, " ", element("span", { class: "c-small" }, type), " ", badge(status));
-  line.style.setProperty("--level", depth);
-  return line;
+  return element("li", {}, name, " ", element("span", { class: "c-small" }, type), " ", badge(status));
 }
