@@ -106,7 +106,11 @@ def test_an_answer_that_comes_late_is_drawn_into_no_other_dialog(scene, visitor,
     scene.run(scene.plan("second"))
     visitor.open(f"/containers?q={scene.suffix}")
     held = []
-    page.route(lambda url: url.endswith(f"{scene.id('first')}/stop"), held.append)
+
+    def hold(route):
+        held.append(route)
+
+    page.route(lambda url: url.endswith(f"{scene.id('first')}/stop"), hold)
     for order in ("the preview", "the stop"):
         visitor.row(scene.id("first")).locator(".c-stop").click()
         if order == "the stop":
