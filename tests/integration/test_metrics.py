@@ -204,9 +204,10 @@ def test_an_old_reading_is_none(grove, monkeypatch):
 
 
 @pytest.fixture
-def make_app(sqlite_database):
+def make_app(sqlite_database, monkeypatch):
     """Apps with settings; what they registered goes again."""
     made = []
+    monkeypatch.setattr(metrics, "_registered", [])
 
     def make(url=None, **settings):
         app = Celery("metrics", set_as_current=False)
@@ -218,7 +219,6 @@ def make_app(sqlite_database):
     yield make
     for found in metrics._registered:
         REGISTRY.unregister(found)
-    metrics._registered.clear()
     for each in made:
         if each.settings.database_url:
             each.database.dispose()
