@@ -1,8 +1,5 @@
 """Metrics as they are scraped: of two nodes and of Flower, which tell the same of what commands did that are gone."""
 
-import os
-import signal
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from job.servers import free_port
 from tests.acceptance.conftest import CALM, played
-from tests.acceptance.world import HERE, die_with_tests, eventually
+from tests.acceptance.flowers import Flower
+from tests.acceptance.world import eventually
 
 pytest.importorskip("flower")
 pytestmark = pytest.mark.acceptance
@@ -40,8 +38,8 @@ def told(port, name, *labels):
 
 @pytest.fixture(scope="module")
 def ports():
-    """Of two nodes, and of Flower."""
-    return [free_port() for _ in range(3)]
+    """Of two nodes."""
+    return [free_port() for _ in range(2)]
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +52,11 @@ def metered_world(new_world, ports):
 
 
 @pytest.fixture(scope="module")
-def flower(metered_world, ports, tmp_path_factory):
-    """Flower with our metrics on its own page."""
-    folder = tmp_path_factory.mktemp("flower")
-    words = ["--address=127.0.0.1", f"--port={ports[2]}"]
-    with (folder / "flower.log").open("wb") as log:
-        process = subprocess.Popen(
-            metered_world.celery("flower", *words),
-            cwd=HERE,
-            env=metered_world.env,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_tests,  # noqa: PLW1509 - no thread of ours holds a lock across a start
-        )
-    eventually("Flower", lambda: process.poll() is not None or scraped(ports[2]))
-    assert process.poll() is None, (folder / "flower.log").read_text()
-    yield ports[2]
-    os.kill(process.pid, signal.SIGTERM)
-    process.wait(10)
+def flower(metered_world, tmp_path_factory):
+    """The port of a Flower with our metrics on its own page."""
+    flower = Flower(tmp_path_factory.mktemp("flower"), metered_world.env)
+    yield flower.port
+    flower.close()
 
 
 @pytest.fixture
@@ -80,7 +65,7 @@ def scene(metered_world):
 
 
 def test_what_three_commands_stopped_is_three_wherever_it_is_asked(scene, ports, flower):
-    before = {port: told(port, STOPS, "2") for port in ports}
+    before = {port: told(port, STOPS, "2") for port in (*ports, flower)}
     for number in range(3):
         scene.run(scene.plan(f"coord-{number}", scene.plan(f"worker-{number}")))
     with ThreadPoolExecutor(3) as pool:
@@ -88,7 +73,7 @@ def test_what_three_commands_stopped_is_three_wherever_it_is_asked(scene, ports,
             pool.map(lambda number: scene.world.command("stop", scene.id(f"coord-{number}"), "--yes"), range(3))
         )
     assert [each.returncode for each in done] == [0, 0, 0], [each.stderr for each in done]
-    for port in ports:
+    for port in (*ports, flower):
         eventually(f"three stops at {port}", lambda port=port: told(port, STOPS, "2") == before[port] + 3)
         found = scraped(port)
         assert found[f"{PREFIX}container_cascade_stop_duration_seconds_count", "2"] == before[port] + 3
@@ -99,7 +84,7 @@ def test_what_three_commands_stopped_is_three_wherever_it_is_asked(scene, ports,
 
 def test_five_workers_of_a_type_are_five(scene, ports, flower):
     scene.run(scene.plan("coord", *(scene.plan(f"w{number}") for number in range(5))))
-    for port in ports:
+    for port in (*ports, flower):
         eventually(
             f"five at {port}", lambda port=port: told(port, f"{PREFIX}container_active_total", "1", "WORKER") == 5
         )
