@@ -202,14 +202,12 @@ def test_an_entry_is_closed_once(ledger):
     assert ledger.left() == []
 
 
-def test_a_lost_answer_puts_the_question_off(ledger):
+def test_who_looks_after_an_order_waits_from_the_first_look(ledger):
+    """However long it had waited to be sent: by its age it would be over at once."""
     held = ledger.reserve(entry(units=5, aboard=5, held=500))
-    ledger.doubt(held)
-    (left,) = ledger.left()
-    assert left.asked_at > held.asked_at
-    ledger.settle(held, -450)
-    ledger.doubt(held)
-    assert ledger.left() == []
+    assert ledger.waited(held) == 0
+    assert 0 < ledger.waited(held) < 10
+    assert ledger.waited(held) > 0
 
 
 def test_two_who_settle_the_same_pay_once(ledger):

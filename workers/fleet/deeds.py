@@ -8,7 +8,7 @@ from typing import Any
 
 from lifecycle import shield
 from workers.fleet.client import Client
-from workers.fleet.errors import Refused, Unreachable
+from workers.fleet.errors import Refused
 from workers.fleet.ledger import ACCEPT, BUY, DELIVER, FULFILL, JETTISON, REFUEL, SELL, Entry, Ledger, set_aside
 from workers.fleet.route import FUEL_A_UNIT
 from workers.fleet.shapes import Contract, Ship
@@ -90,9 +90,6 @@ class Deeds:
                 answer = order()
             except Refused as refusal:
                 self.ledger.void(entry, str(refusal))
-                raise
-            except Unreachable:
-                self.ledger.doubt(entry)
                 raise
             book(self.ledger, entry, answer.get("transaction"))
         return after(ship, answer)

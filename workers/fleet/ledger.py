@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from workers.fleet.account import Account
 from workers.fleet.errors import FleetError
-from workers.fleet.tables import RESERVED, SETTLED, VOID, agents, entries, now
+from workers.fleet.tables import RESERVED, SETTLED, VOID, Moment, agents, clock, entries, now
 
 a, e = agents.c, entries.c
 BUY, SELL, REFUEL, JETTISON = "BUY", "SELL", "REFUEL", "JETTISON"
@@ -49,7 +49,6 @@ class Entry:
     amount: int = 0
     price: int = 0
     id: int = 0
-    asked_at: datetime | None = None
 
 
 def set_aside(units: int, price: int) -> int:
@@ -110,10 +109,13 @@ class Ledger:
             self._lock(connection)
             return self._close(connection, entry, {"status": VOID, "note": why})
 
-    def doubt(self, entry: Entry) -> None:
-        """Its answer was lost just now: the order may still be executed for a while."""
+    def waited(self, entry: Entry) -> float:
+        """Seconds since this was first asked of an entry: by then nobody sends its order any more."""
         with self._database.begin() as connection:
-            connection.execute(entries.update().where(e.id == entry.id, e.status == RESERVED).values(asked_at=now()))
+            at = clock(connection)
+            first = sa.func.coalesce(e.asked_at, sa.literal(at, Moment))
+            asked = entries.update().where(e.id == entry.id).values(asked_at=first).returning(e.asked_at)
+            return (at - connection.execute(asked).scalar_one()).total_seconds()
 
     def write(self, entry: Entry, note: str) -> None:
         """What happened without an order of ours: cargo that is there or is not, credits that differ."""
@@ -225,12 +227,11 @@ class Ledger:
         return None if found is None else int(found)
 
     def _insert(self, connection: sa.Connection, entry: Entry, status: str) -> Entry:
-        at = now()
-        given = {name: getattr(entry, name) for name in FIELDS if name not in {"id", "asked_at"}}
-        values = {**given, "agent_id": self._account.id, "status": status, "asked_at": at}
+        given = {name: getattr(entry, name) for name in FIELDS if name != "id"}
+        values = {**given, "agent_id": self._account.id, "status": status, "created_at": now()}
         made = connection.execute(entries.insert().values(values).returning(e.id)).scalar_one()
         connection.execute(agents.update().where(self._row).values(deeds=a.deeds + 1))
-        return replace(entry, id=made, asked_at=at)
+        return replace(entry, id=made)
 
     def _close(self, connection: sa.Connection, entry: Entry, values: dict[str, Any]) -> bool:
         ours = sa.and_(e.id == entry.id, e.status == RESERVED)
