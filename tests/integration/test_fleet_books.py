@@ -13,7 +13,7 @@ pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 from lifecycle.store.engine import Database
 from workers.fleet.account import WrongPlayer, found_or_made
 from workers.fleet.errors import NotConfigured
-from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Entry, Ledger, Overspent
+from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Entry, Ledger, Overspent
 from workers.fleet.migrate import check, migrate
 from workers.fleet.opportunities import Opportunity
 from workers.fleet.prices import Prices
@@ -158,6 +158,21 @@ def test_many_who_reserve_at_once_do_not_overspend_together(ledger):
 
     with ThreadPoolExecutor(10) as hands:
         assert sum(hands.map(reserve, range(10))) == 5_000
+
+
+def test_who_saw_a_price_before_another_bought_looks_again(ledger):
+    """Each purchase raises the price: of two who saw the same one, the second would pay more than it has set aside."""
+    seen = ledger.newest("X1-AA-1", "IRON")
+    first = ledger.reserve(entry(held=100), newest=seen)
+    with pytest.raises(Busy, match="IRON is being bought at X1-AA-1"):
+        ledger.reserve(entry(held=100, lot="c-2"), newest=seen)
+    with pytest.raises(Busy):
+        ledger.newest("X1-AA-1", "IRON")
+    assert ledger.reserve(entry(held=100, good="GOLD"), newest=ledger.newest("X1-AA-1", "GOLD"))
+    ledger.settle(first, -100)
+    with pytest.raises(Busy, match="IRON was bought at X1-AA-1 meanwhile"):
+        ledger.reserve(entry(held=100, lot="c-2"), newest=seen)
+    assert ledger.reserve(entry(held=100, lot="c-2"), newest=ledger.newest("X1-AA-1", "IRON"))
 
 
 @pytest.mark.postgres

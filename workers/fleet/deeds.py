@@ -34,11 +34,11 @@ class Deeds:
     purpose: str
     lot: str
 
-    def buy(self, ship: Ship, good: str, units: int, price: int) -> Ship:
-        """price: what a unit was seen to cost; a little more is set aside."""
+    def buy(self, ship: Ship, good: str, units: int, price: int, *, newest: int) -> Ship:
+        """price: what a unit was seen to cost, after that newest purchase; a little more is set aside. Raises Busy."""
         held = set_aside(units, price)
         entry = self._entry(BUY, ship, good=good, units=units, aboard=units, held=held, price=price)
-        return self._do(entry, ship, lambda: self.api.purchase(ship["symbol"], good, units))
+        return self._do(entry, ship, lambda: self.api.purchase(ship["symbol"], good, units), newest)
 
     def sell(self, ship: Ship, good: str, units: int, price: int, **whose: str) -> Ship:
         """whose: the purpose and the lot of cargo that this container did not buy."""
@@ -82,10 +82,10 @@ class Deeds:
         before = {"before": aboard(ship, values["good"])} if "good" in values else {}
         return Entry(kind=kind, **{**whose, **where, **before, **values})
 
-    def _do(self, entry: Entry, ship: Ship, order: Callable[[], Answer]) -> Ship:
+    def _do(self, entry: Entry, ship: Ship, order: Callable[[], Answer], newest: int | None = None) -> Ship:
         """Write it down, give the order, write down its answer: no stop is raised in between."""
         with shield():
-            entry = self.ledger.reserve(entry)
+            entry = self.ledger.reserve(entry, newest=newest)
             try:
                 answer = order()
             except Refused as refusal:

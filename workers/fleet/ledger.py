@@ -30,6 +30,10 @@ class Overspent(FleetError):
         return type(self), (self.wanted, self.room)
 
 
+class Busy(FleetError):
+    """Another of ours buys the same good there, or has since its price was seen: look again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One deed of a ship; its fields are columns of `fleet_entries`."""
@@ -75,10 +79,20 @@ class Ledger:
     def __init__(self, database: Any, account: Account) -> None:
         self._database, self._account = database, account
 
-    def reserve(self, entry: Entry) -> Entry:
-        """Write an entry down before its order is given; raises Overspent where the account's guards say so."""
+    def newest(self, waypoint: str, good: str) -> int:
+        """The newest purchase of a good there, to be known before its price is seen; raises Busy while it is made."""
+        with self._database.read() as connection:
+            return self._newest(connection, waypoint, good)
+
+    def reserve(self, entry: Entry, *, newest: int | None = None) -> Entry:
+        """Write an entry down before its order is given; raises Overspent where the account's guards say so.
+
+        newest: of the purchases there when the price was seen; raises Busy if there is another by now, which raised it.
+        """
         with self._database.begin() as connection:
             self._lock(connection)
+            if newest is not None and self._newest(connection, entry.waypoint, entry.good) != newest:
+                raise Busy(f"{entry.good} was bought at {entry.waypoint} meanwhile")
             if entry.held:
                 room = self._room(connection, entry.lot, entry.kind)
                 if entry.held > room:
@@ -202,6 +216,13 @@ class Ledger:
     def _lock(self, connection: sa.Connection) -> Any:
         """From here to the commit nobody else spends, settles or voids; SQLite has one writer anyway."""
         return connection.execute(sa.select(agents).where(self._row).with_for_update()).one()
+
+    def _newest(self, connection: sa.Connection, waypoint: str | None, good: str | None) -> int:
+        there = sa.and_(self._mine, e.kind == BUY, e.waypoint == waypoint, e.good == good)
+        row = connection.execute(sa.select(e.id, e.status).where(there).order_by(e.id.desc()).limit(1)).first()
+        if row is not None and row.status == RESERVED:
+            raise Busy(f"{good} is being bought at {waypoint}")
+        return 0 if row is None else int(row.id)
 
     def _room(self, connection: sa.Connection, lot: str, kind: str) -> int:
         """What is neither spent, set aside nor to be kept; of that one lot may take the account's share."""

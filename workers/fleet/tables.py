@@ -153,6 +153,7 @@ entries = sa.Table(
     sa.Column("settled_at", Moment),
     sa.Index("idx_fleet_entries_ship", "agent_id", "ship"),
     sa.Index("idx_fleet_entries_container", "container_id"),
+    sa.Index("idx_fleet_entries_market", "agent_id", "waypoint", "good"),
     sa.Index("idx_fleet_entries_lot", "agent_id", "lot"),
     sa.Index(
         "idx_fleet_entries_reserved",
