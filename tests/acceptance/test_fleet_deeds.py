@@ -118,27 +118,49 @@ def test_a_kill_between_an_order_and_its_answer_is_settled_by_what_is_aboard(new
 
 
 def test_another_works_on_no_ship_with_cargo_of_an_open_contract(new_armada):
-    armada = new_armada(universe={"ships": 2, "probes": 2})
+    armada = new_armada(universe={"ships": 2, "probes": 4, "floor": 3})
     armada.start(slots=3)
-    scouts = armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
+    armada.survey()
     root = armada.begin("CONTRACT_FLEET_COORDINATOR")
     bought = eventually("goods aboard", lambda: armada.deeds("BUY"), 90)[0]
-    for each in (root, scouts):
-        armada.lifecycle.stop(each)
+    armada.lifecycle.stop(root)
     armada.settle()
-    if not any(entry.kind == "DELIVER" for entry in armada.rows("fleet_entries")):
-        trip = {"good": bought.good, "buy_at": bought.waypoint, "sell_at": armada.api.agent()["headquarters"]}
-        worker = armada.begin("ARBITRAGE_WORKER", ship=bought.ship, **trip)
-        row = armada.ended(worker)
-        assert row.exit_message.startswith("NotOurs: ")
-    again = armada.begin("CONTRACT_FLEET_COORDINATOR")
+    assert armada.ledger.cargo()[bought.ship], "it was stopped in its flight"
+    trip = {"good": bought.good, "buy_at": bought.waypoint, "sell_at": armada.api.agent()["headquarters"]}
+    worker = armada.begin("ARBITRAGE_WORKER", ship=bought.ship, **trip)
+    assert armada.ended(worker).exit_message.startswith(f"NotOurs: {bought.ship} carries ")
     armada.begin("SCOUT_FLEET_COORDINATOR", system=armada.system)
-    eventually("that contract fulfilled", lambda: done(armada, bought), 90)
-    assert armada.lifecycle.get(again).status is Status.RUNNING
+    armada.begin("CONTRACT_FLEET_COORDINATOR")
+    eventually("that contract fulfilled", lambda: done(armada, bought), 120)
     armada.stop_all()
     armada.settle()
     assert_bought_once(armada, bought.purpose.removeprefix("contract:"))
     assert armada.violations() == []
+
+
+def test_what_nobody_wrote_down_is_found(new_armada):
+    """Cargo and credits that a hand has moved, and a run that was stopped where nobody could say so."""
+    armada = new_armada(universe={"ships": 1, "probes": 0, "floor": 5})
+    armada.start(slots=2)
+    opened, (ship,) = armada.account, armada.ships()
+    goods = [item for item in armada.api.market(opened.headquarters)["tradeGoods"] if item["type"] == "EXPORT"]
+    bought = armada.api.purchase(ship, goods[0]["symbol"], 5)
+    elsewhere = armada.api.waypoints(armada.system, "MARKETPLACE")[1]["symbol"]
+    trip = {"good": "IRON", "buy_at": elsewhere, "sell_at": opened.headquarters}
+    worker = armada.begin("ARBITRAGE_WORKER", ship=ship, **trip)
+    eventually("in flight", lambda: armada.api.ship(ship)["nav"]["status"] == "IN_TRANSIT")
+    assert armada.lifecycle.stop(worker).ok
+    (log,) = armada.rows("arbitrage_execution_logs")
+    assert (log.success, log.error_message) == (False, "under way")
+    armada.begin("ARBITRAGE_COORDINATOR", system=armada.system)
+    (off,) = eventually("credits corrected", lambda: armada.deeds("CORRECTION"))
+    assert off.amount == -bought["transaction"]["totalPrice"]
+    (log,) = armada.rows("arbitrage_execution_logs")
+    assert (log.success, log.error_message) == (False, "ended before its trip was over")
+    armada.stop_all()
+    (found,), (thrown,) = armada.deeds("FOUND"), armada.deeds("JETTISON")
+    assert (found.good, found.units, thrown.units) == (goods[0]["symbol"], 5, 5), "nobody knows who buys it"
+    assert sorted(armada.violations()) == ["1 entries CORRECTION", "1 entries FOUND"]
 
 
 def stop_after(armada, container_id, seconds):

@@ -1,5 +1,6 @@
 """The walk of workers/README.md, typed: each line of output that it shows is really printed."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -58,15 +59,17 @@ def still(line):
     return line.strip()
 
 
-def test_what_stands_before_it_is_what_the_tests_do():
-    """The set-up is typed by fixtures elsewhere: here its commands and names are held to what exists."""
-    modules = re.findall(r"python -m (workers\.[a-z.]+)", "\n".join(SETUP))
-    assert modules == ["workers.fleet.universe", "workers.fleet.migrate"]
-    options = re.findall(r"--([a-z]+)", SETUP[0])
-    help_of = subprocess.run(
-        [sys.executable, "-m", modules[0], "--help"], cwd=HERE, capture_output=True, text=True, check=True
-    ).stdout
-    assert all(f"--{option} " in help_of for option in options)
+def test_what_is_set_up_before_it_is_there(tmp_path, valkey):
+    """As typed, but for the worker at its end; what runs aside is ended by its pid."""
+    *typed, worker = SETUP
+    assert worker == "celery -A workers worker --concurrency=4"
+    script = "\n".join(["set -e", *typed, '[ -n "$FLEET_TOKEN" ]', "kill $!", "wait $! || true"])
+    bin_first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": bin_first, "REDIS_URL": valkey.url_of(62)}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("The fleet's tables are there.\n")
+    assert (tmp_path / "fleet.db").exists()
 
 
 def test_each_variable_of_the_table_is_read():

@@ -207,11 +207,11 @@ class Ledger:
         free = account.credits - int(self._reserved(connection) or 0)
         if kind != BUY:  # fuel: a ship that cannot fly earns nothing
             return free
-        spent, held = self._of_lot(connection, lot)
+        spent, held = self._costs(connection, lot)
         share = (account.credits + spent) * account.share // PERCENT - spent - held
         return max(0, min(free - account.min_balance, share))
 
-    def _of_lot(self, connection: sa.Connection, lot: str) -> tuple[int, int]:
+    def _costs(self, connection: sa.Connection, lot: str) -> tuple[int, int]:
         """What the purchases of a lot have cost, and what is set aside for those under way."""
         of_lot = sa.and_(self._mine, e.lot == lot, e.kind == BUY)
         spent = sa.select(sa.func.coalesce(sa.func.sum(-e.amount), 0)).where(of_lot, e.status == SETTLED)
