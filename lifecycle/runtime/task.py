@@ -36,8 +36,9 @@ class ContainerTask(OnCommit, Task):
     container_type: by default the function's name in upper case. iterations: -1 runs until stopped.
     interval: seconds between iterations, in which no slot is held. grace: seconds from a stop to the kill.
     max_restarts: how often a run that was lost is started again. restart_on: errors of the body that count as such;
-    every other one fails the container at once. forgive_on: errors of the body that count for no quarantine. holds: resources of each container of this type, whoever starts it,
-    with the body's arguments in braces, as `["ship:{ship}"]`.
+    every other one fails the container at once. forgive_on: errors of the body that count for no quarantine.
+    holds: resources of each container of this type, whoever starts it, with the body's arguments in braces, as
+    `["ship:{ship}"]`.
     """
 
     abstract = True
