@@ -13,7 +13,7 @@ pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 from lifecycle.store.engine import Database
 from workers.fleet.account import DeadEra, WrongPlayer, found_or_made
 from workers.fleet.errors import NotConfigured
-from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Entry, Ledger, Overspent
+from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Entry, Ledger, Overspent
 from workers.fleet.migrate import check, migrate
 from workers.fleet.opportunities import Opportunity
 from workers.fleet.prices import Prices
@@ -168,6 +168,21 @@ def test_many_who_reserve_at_once_do_not_overspend_together(ledger):
         assert sum(hands.map(reserve, range(10))) == 5_000
 
 
+def test_who_saw_a_price_before_another_bought_looks_again(ledger):
+    """Each purchase raises the price: of two who saw the same one, the second would pay more than it has set aside."""
+    seen = ledger.newest("X1-AA-1", "IRON")
+    first = ledger.reserve(entry(held=100), newest=seen)
+    with pytest.raises(Busy, match="IRON is being bought at X1-AA-1"):
+        ledger.reserve(entry(held=100, lot="c-2"), newest=seen)
+    with pytest.raises(Busy):
+        ledger.newest("X1-AA-1", "IRON")
+    assert ledger.reserve(entry(held=100, good="GOLD"), newest=ledger.newest("X1-AA-1", "GOLD"))
+    ledger.settle(first, -100)
+    with pytest.raises(Busy, match="IRON was bought at X1-AA-1 meanwhile"):
+        ledger.reserve(entry(held=100, lot="c-2"), newest=seen)
+    assert ledger.reserve(entry(held=100, lot="c-2"), newest=ledger.newest("X1-AA-1", "IRON"))
+
+
 @pytest.mark.postgres
 def test_the_second_waits_until_the_first_has_committed(postgres_url):
     """The order that a reading without a lock would get wrong, forced: the second begins while the first is open."""
@@ -210,14 +225,12 @@ def test_an_entry_is_closed_once(ledger):
     assert ledger.left() == []
 
 
-def test_a_lost_answer_puts_the_question_off(ledger):
+def test_who_looks_after_an_order_waits_from_the_first_look(ledger):
+    """However long it had waited to be sent: by its age it would be over at once."""
     held = ledger.reserve(entry(units=5, aboard=5, held=500))
-    ledger.doubt(held)
-    (left,) = ledger.left()
-    assert left.asked_at > held.asked_at
-    ledger.settle(held, -450)
-    ledger.doubt(held)
-    assert ledger.left() == []
+    assert ledger.waited(held) == 0
+    assert 0 < ledger.waited(held) < 10
+    assert ledger.waited(held) > 0
 
 
 def test_two_who_settle_the_same_pay_once(ledger):

@@ -7,7 +7,7 @@ from typing import Any
 from lifecycle import finish, later
 from workers.fleet.deeds import Deeds
 from workers.fleet.errors import FleetError, Refused
-from workers.fleet.ledger import Overspent
+from workers.fleet.ledger import Busy, Overspent
 from workers.fleet.office import Office
 from workers.fleet.pace import EVERY, FRESH
 from workers.fleet.prices import cheapest, of_good
@@ -95,13 +95,14 @@ class Errand:
         self.vessel.dock()
         deeds = self._deeds(contract)
         while wanted := min(missing - self._aboard(contract, good), self.vessel.room):
-            here = of_good(self.vessel.scan(), good)
-            units = 0 if here is None else min(wanted, here.volume, self.office.ledger.affordable(deeds.lot, here.buy))
-            if here is None or units < 1:
-                return
             try:
-                self.vessel.ship = deeds.buy(self.vessel.ship, good, units, here.buy)
-            except Overspent:  # another was faster
+                newest = self.office.ledger.newest(self.vessel.waypoint, good)
+                here = of_good(self.vessel.scan(), good)
+                most = 0 if here is None else min(here.volume, self.office.ledger.affordable(deeds.lot, here.buy))
+                if here is None or most < 1:
+                    return
+                self.vessel.ship = deeds.buy(self.vessel.ship, good, min(wanted, most), here.buy, newest=newest)
+            except (Busy, Overspent):  # another was faster
                 return
 
     def _deliver(self, contract: Contract, delivery: Delivery) -> Any:

@@ -1,6 +1,6 @@
 """What became of orders that were not answered: the ship, its market and its contract know; nothing is done twice."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from workers.fleet.client import Client
@@ -24,7 +24,7 @@ from workers.fleet.tables import now
 
 ANYBODY = "arbitrage"  # whose cargo is that which no entry knows
 TRADES = {BUY: "PURCHASE", REFUEL: "PURCHASE", SELL: "SELL"}
-GRACE = timedelta(seconds=1)
+GRACE = 1.0  # seconds, between a look at the ship and one at the clock
 
 
 class Inquiry:
@@ -62,7 +62,7 @@ class Inquiry:
             guess = transaction is None and entry.kind in TRADES
             book(self._ledger, entry, _guessed(entry) if guess else transaction, guess=guess)
             return True
-        if entry.asked_at is not None and now() < entry.asked_at + timedelta(seconds=ANSWER) + GRACE:
+        if self._ledger.waited(entry) < ANSWER + GRACE:
             return False
         self._ledger.void(entry, "not executed")
         return True

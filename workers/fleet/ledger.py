@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from workers.fleet.account import Account
 from workers.fleet.errors import FleetError
-from workers.fleet.tables import RESERVED, SETTLED, VOID, agents, entries, now
+from workers.fleet.tables import RESERVED, SETTLED, VOID, Moment, agents, clock, entries, now
 
 a, e = agents.c, entries.c
 BUY, SELL, REFUEL, JETTISON = "BUY", "SELL", "REFUEL", "JETTISON"
@@ -28,6 +28,10 @@ class Overspent(FleetError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.wanted, self.room)
+
+
+class Busy(FleetError):
+    """Another of ours buys the same good there, or has since its price was seen: look again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,6 @@ class Entry:
     amount: int = 0
     price: int = 0
     id: int = 0
-    asked_at: datetime | None = None
 
 
 def set_aside(units: int, price: int) -> int:
@@ -76,10 +79,20 @@ class Ledger:
     def __init__(self, database: Any, account: Account) -> None:
         self._database, self._account = database, account
 
-    def reserve(self, entry: Entry) -> Entry:
-        """Write an entry down before its order is given; raises Overspent where the account's guards say so."""
+    def newest(self, waypoint: str, good: str) -> int:
+        """The newest purchase of a good there, to be known before its price is seen; raises Busy while it is made."""
+        with self._database.read() as connection:
+            return self._newest(connection, waypoint, good)
+
+    def reserve(self, entry: Entry, *, newest: int | None = None) -> Entry:
+        """Write an entry down before its order is given; raises Overspent where the account's guards say so.
+
+        newest: of the purchases there when the price was seen; raises Busy if there is another by now, which raised it.
+        """
         with self._database.begin() as connection:
             self._lock(connection)
+            if newest is not None and self._newest(connection, entry.waypoint, entry.good) != newest:
+                raise Busy(f"{entry.good} was bought at {entry.waypoint} meanwhile")
             if entry.held:
                 room = self._room(connection, entry.lot, entry.kind)
                 if entry.held > room:
@@ -110,10 +123,13 @@ class Ledger:
             self._lock(connection)
             return self._close(connection, entry, {"status": VOID, "note": why})
 
-    def doubt(self, entry: Entry) -> None:
-        """Its answer was lost just now: the order may still be executed for a while."""
+    def waited(self, entry: Entry) -> float:
+        """Seconds since this was first asked of an entry: by then nobody sends its order any more."""
         with self._database.begin() as connection:
-            connection.execute(entries.update().where(e.id == entry.id, e.status == RESERVED).values(asked_at=now()))
+            at = clock(connection)
+            first = sa.func.coalesce(e.asked_at, sa.literal(at, Moment))
+            asked = entries.update().where(e.id == entry.id).values(asked_at=first).returning(e.asked_at)
+            return (at - connection.execute(asked).scalar_one()).total_seconds()
 
     def write(self, entry: Entry, note: str) -> None:
         """What happened without an order of ours: cargo that is there or is not, credits that differ."""
@@ -201,6 +217,13 @@ class Ledger:
         """From here to the commit nobody else spends, settles or voids; SQLite has one writer anyway."""
         return connection.execute(sa.select(agents).where(self._row).with_for_update()).one()
 
+    def _newest(self, connection: sa.Connection, waypoint: str | None, good: str | None) -> int:
+        there = sa.and_(self._mine, e.kind == BUY, e.waypoint == waypoint, e.good == good)
+        row = connection.execute(sa.select(e.id, e.status).where(there).order_by(e.id.desc()).limit(1)).first()
+        if row is not None and row.status == RESERVED:
+            raise Busy(f"{good} is being bought at {waypoint}")
+        return 0 if row is None else int(row.id)
+
     def _room(self, connection: sa.Connection, lot: str, kind: str) -> int:
         """What is neither spent, set aside nor to be kept; of that one lot may take the account's share."""
         account = connection.execute(sa.select(a.credits, a.min_balance, a.share).where(self._row)).one()
@@ -225,12 +248,11 @@ class Ledger:
         return None if found is None else int(found)
 
     def _insert(self, connection: sa.Connection, entry: Entry, status: str) -> Entry:
-        at = now()
-        given = {name: getattr(entry, name) for name in FIELDS if name not in {"id", "asked_at"}}
-        values = {**given, "agent_id": self._account.id, "status": status, "asked_at": at}
+        given = {name: getattr(entry, name) for name in FIELDS if name != "id"}
+        values = {**given, "agent_id": self._account.id, "status": status, "created_at": now()}
         made = connection.execute(entries.insert().values(values).returning(e.id)).scalar_one()
         connection.execute(agents.update().where(self._row).values(deeds=a.deeds + 1))
-        return replace(entry, id=made, asked_at=at)
+        return replace(entry, id=made)
 
     def _close(self, connection: sa.Connection, entry: Entry, values: dict[str, Any]) -> bool:
         ours = sa.and_(e.id == entry.id, e.status == RESERVED)

@@ -23,4 +23,4 @@ FRESH = _seconds("FLEET_FRESH", 900.0)
 PATIENCE = _seconds("FLEET_PATIENCE", 5.0)
 """Until the next try, where the API or the database does not answer."""
 ANSWER = _seconds("FLEET_READ_TIMEOUT", 10.0)
-"""An order that was not answered for so long is not executed any more."""
+"""An order that was sent so long ago is not executed any more."""

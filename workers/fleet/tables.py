@@ -29,6 +29,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def clock(connection: sa.Connection) -> datetime:
+    """The one time of all hosts: the server's; processes on a SQLite file are on one host."""
+    if connection.dialect.name == "sqlite":
+        return now()
+    return connection.execute(sa.select(sa.func.clock_timestamp(type_=Moment))).scalar_one()
+
+
 metadata = sa.MetaData()
 _key = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # which counts only an INTEGER key by itself
 
@@ -141,10 +148,12 @@ entries = sa.Table(
     sa.Column("is_estimate", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("note", sa.Text),
     sa.Column("transacted_at", Moment),  # by the API's clock
-    sa.Column("asked_at", Moment, nullable=False),  # when it was reserved, or its answer was lost
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("asked_at", Moment),  # when somebody first looked after its order, which nobody gave any more then
     sa.Column("settled_at", Moment),
     sa.Index("idx_fleet_entries_ship", "agent_id", "ship"),
     sa.Index("idx_fleet_entries_container", "container_id"),
+    sa.Index("idx_fleet_entries_market", "agent_id", "waypoint", "good"),
     sa.Index("idx_fleet_entries_lot", "agent_id", "lot"),
     sa.Index(
         "idx_fleet_entries_reserved",

@@ -6,14 +6,14 @@ from typing import Any
 from lifecycle import later
 from workers.fleet.errors import FleetError
 from workers.fleet.inquiry import ANYBODY
-from workers.fleet.ledger import BUY, Cargo, Overspent
+from workers.fleet.ledger import BUY, Busy, Cargo, Overspent
 from workers.fleet.office import Office
 from workers.fleet.opportunities import Opportunity, margin
-from workers.fleet.pace import FRESH
+from workers.fleet.pace import FRESH, PATIENCE
 from workers.fleet.prices import Price, dearest, of_good
 from workers.fleet.route import system_of
 from workers.fleet.triplog import TripLog
-from workers.fleet.vessel import UNCLEAR, Vessel
+from workers.fleet.vessel import Vessel
 from workers.fleet.workflows import Workflows
 
 log = logging.getLogger(__name__)
@@ -50,16 +50,21 @@ class Trip:
         """There, if it is still worth it."""
         if flight := self.vessel.head(self.expected.buy_at):
             return flight
+        try:
+            self._buy_here()
+        except (Busy, Overspent):  # another was faster: what is left, and at what price?
+            return later(PATIENCE)
+        return self._sell()
+
+    def _buy_here(self) -> None:
+        good = self.expected.good
+        newest = self.office.ledger.newest(self.vessel.waypoint, good)
         here = self._scanned()
         self._validate(here)
         units = min(self.vessel.room, here.volume, self._sells_at_once(), self._affordable(here))
         if units < 1:
-            raise NothingGained(f"nothing may be spent on {self.expected.good} now")
-        try:
-            self.vessel.ship = self.vessel.deeds.buy(self.vessel.ship, self.expected.good, units, here.buy)
-        except Overspent:  # another was faster: what is left now?
-            return later(UNCLEAR)
-        return self._sell()
+            raise NothingGained(f"nothing may be spent on {good} now")
+        self.vessel.ship = self.vessel.deeds.buy(self.vessel.ship, good, units, here.buy, newest=newest)
 
     def _sell(self) -> Any:
         """All of it, as much at once as the market takes."""

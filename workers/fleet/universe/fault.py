@@ -13,7 +13,7 @@ class Fault:
     """The next `times` calls of a method and a path, which may have `*` in it.
 
     With a status they are answered by that and not executed; `lost` ones are executed, and their answer never comes;
-    `delay` seconds pass between the deed and the answer.
+    `late` seconds pass before the deed, `delay` between it and the answer.
     """
 
     method: str
@@ -21,6 +21,7 @@ class Fault:
     times: int = 1
     status: int | None = None
     lost: bool = False
+    late: float = 0.0
     delay: float = 0.0
 
     @classmethod
