@@ -110,17 +110,19 @@ def test_ten_workers_at_once_do_not_overspend_together(new_armada):
     assert all("may be spent" in message for message in refused)
 
 
-def test_a_worker_that_gains_nothing_is_failed_and_its_run_is_written(armada):
+def test_a_worker_that_gains_nothing_is_failed_and_its_run_is_written_and_its_ship_is_not_to_blame(armada):
     ship, home = armada.ships()[0], armada.api.agent()["headquarters"]
     good = armada.api.market(home)["exports"][0]["symbol"]
-    worker = armada.begin("ARBITRAGE_WORKER", ship=ship, good=good, buy_at=home, sell_at=home)
-    row = armada.ended(worker)
+    for _ in range(3):
+        worker = armada.begin("ARBITRAGE_WORKER", ship=ship, good=good, buy_at=home, sell_at=home)
+        row = armada.ended(worker)
     assert (row.status, row.exit_code) == ("FAILED", 1)
     assert row.exit_message.startswith("NothingGained: ")
     log = armada.rows("arbitrage_execution_logs")[-1]
     assert (log.container_id, log.success, log.error_message) == (worker, False, row.exit_message)
     assert log.units_purchased == 0
     assert not armada.lifecycle.assignments()
+    assert not armada.lifecycle.quarantined()
 
 
 def test_a_lost_scout_is_replaced_and_what_scouts_write_is_what_arbitrage_reads(new_armada):

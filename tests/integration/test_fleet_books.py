@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 
 from lifecycle.store.engine import Database
-from workers.fleet.account import WrongPlayer, found_or_made
+from workers.fleet.account import DeadEra, WrongPlayer, found_or_made
 from workers.fleet.errors import NotConfigured
 from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Entry, Ledger, Overspent
 from workers.fleet.migrate import check, migrate
@@ -94,6 +94,14 @@ def test_after_a_reset_the_books_begin_anew(books, account, ledger):
     assert new.id != account.id
     assert Ledger(books, new).credits() == (10_000, 0)
     assert Ledger(books, new).cargo() == {}
+
+
+def test_a_container_of_an_era_that_is_over_does_not_go_on(books, account):
+    account.check_era(None)
+    account.check_era(ERA)
+    new = found_or_made(books, AGENT, "2026-11-29", 12)
+    with pytest.raises(DeadEra, match="the universe of 2026-11-01 is over, this one began 2026-11-29"):
+        new.check_era(ERA)
 
 
 def test_two_who_open_the_books_at_once_open_the_same(books):

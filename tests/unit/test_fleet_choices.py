@@ -1,5 +1,6 @@
 """What the fleet chooses: rules without a ship, a market or a database."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +10,7 @@ pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 from workers.fleet.deeds import aboard, after
 from workers.fleet.hulls import Hull, carriers
 from workers.fleet.ledger import Overspent, set_aside
-from workers.fleet.opportunities import Opportunity, assign, margin, rank
+from workers.fleet.opportunities import Opportunity, assign, margin, rank, sendable
 from workers.fleet.prices import Price, cheapest, dearest, seen_in
 from workers.fleet.tours import fits, rotated, split
 
@@ -68,6 +69,14 @@ def test_each_opportunity_gets_the_closest_free_ship_and_a_lane_one():
     assert [(each.good, ship.symbol) for each, ship in pairs] == [("IRON", "S2"), ("COPPER", "S1")]
     assert [ship.symbol for _, ship in assign([best, next_one], ships, PLACES, {best.lane})] == ["S1"]
     assert assign([best], [hull("S4", "X2-FAR")], PLACES, set()) == []
+
+
+def test_nobody_is_sent_for_what_may_not_be_bought_but_to_sell_what_is_aboard():
+    dear, cheap = replace(opportunity("GOLD", "A", "B"), buy_price=900), opportunity("IRON", "A", "B")
+    ships = [hull("S1", "A"), hull("S2", "B")]
+    assert sendable([dear, cheap], ships, most=899, laden={"S2"}) == ([cheap], ships)
+    assert sendable([dear, cheap], ships, most=9, laden=set()) == ([dear, cheap], [])
+    assert sendable([dear, cheap], ships, most=9, laden={"S2"}) == ([dear, cheap], ships[1:])
 
 
 def test_haulers_carry_and_without_any_whoever_can():

@@ -134,6 +134,15 @@ def test_one_seed_makes_one_universe(seed):
     assert Game(seed=seed).agent.token == Game(seed=seed).agent.token
 
 
+def test_a_token_ends_with_its_universe():
+    game, hand = Game(), Hand()
+    hand.move(1)
+    again = Universe(Plan(), Clock(1.0, 0.0, hand))
+    again.register("TORWINDO")
+    with pytest.raises(Refusal, match="not of this universe"):
+        again.agent(f"Bearer {game.agent.token}")
+
+
 def test_another_seed_makes_another_one():
     assert len({Game(seed=seed).contents() for seed in SEEDS}) == len(SEEDS)
 

@@ -10,14 +10,15 @@ from workers.fleet.free import free
 from workers.fleet.hulls import Hull, carriers
 from workers.fleet.inquiry import ANYBODY
 from workers.fleet.office import COORDINATOR, WORKER, Office, open_office, patiently
-from workers.fleet.opportunities import Opportunity, assign, lane, rank
+from workers.fleet.opportunities import Opportunity, assign, lane, rank, sendable
 from workers.fleet.pace import EVERY, FRESH
 from workers.fleet.tidy import tidy
-from workers.fleet.trip import Trip
+from workers.fleet.trip import NothingGained, Trip
 from workers.fleet.triplog import TripLog
 from workers.fleet.vessel import Vessel
 
 log = logging.getLogger(__name__)
+NO_LOT = ""  # of a purchase that nobody has begun
 
 
 @app.task(
@@ -39,7 +40,9 @@ def look(
     return patiently(lambda: _look(open_office(), system, **wishes))
 
 
-@app.task(base=ContainerTask, container_type="ARBITRAGE_WORKER", holds=["ship:{ship}"], **WORKER)
+@app.task(
+    base=ContainerTask, container_type="ARBITRAGE_WORKER", holds=["ship:{ship}"], forgive_on=[NothingGained], **WORKER
+)
 def carry(
     ship: str,
     *,
@@ -65,7 +68,8 @@ def _look(
     places = office.charts.places(system)
     found = rank(office.prices.fresh(system, FRESH), places, min_margin)
     ships = free(office, carriers(office.hulls.all(EVERY / 2), only))
-    chosen = assign(found, ships, places, {each.tags.get("lane", "") for each in workers})
+    payable, ships = sendable(found, ships, most=office.ledger.affordable(NO_LOT, 1), laden=set(office.ledger.cargo()))
+    chosen = assign(payable, ships, places, {each.tags.get("lane", "") for each in workers})
     sent = sum(_send(hull, each, min_margin) for each, hull in chosen[: max(0, max_workers - len(workers))])
     log.info("%d opportunities, %d workers, %d more sent", len(found), len(workers), sent)
     return sent

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lifecycle import Container, LifecycleError, StoreUnreachable, current_container, later
+from lifecycle import Container, LifecycleError, StoreUnreachable, checkpoint, current_container, later
 from workers import app
 from workers.fleet.account import Account, open_account
 from workers.fleet.charts import Charts
@@ -68,11 +68,15 @@ class Office:
 
 
 def open_office() -> Office:
-    """In a container's body; raises NotConfigured, WrongPlayer, Refused for a token that is not known."""
+    """In a container's body; raises NotConfigured, WrongPlayer, DeadEra, Refused for a token that is not known."""
     here = current_container()
     assert here is not None, "pipelines run in containers: start them with spawn or `container start`"
     api = client()
-    return Office(api, app.lifecycle, open_account(api, app.lifecycle.database, here.player_id), here)
+    account = open_account(api, app.lifecycle.database, here.player_id)
+    account.check_era(here.state.get("era"))
+    if "era" not in here.state:
+        checkpoint(era=account.era)
+    return Office(api, app.lifecycle, account, current_container() or here)
 
 
 def patiently(body: Callable[[], Any]) -> Any:
