@@ -148,6 +148,20 @@ def test_another_works_on_no_ship_with_cargo_of_an_open_contract(new_armada):
     assert armada.violations() == []
 
 
+def test_a_ship_that_was_taken_away_gets_no_more_orders(new_armada):
+    """An operator's forced release: the container lives, and its ship may be another's by now."""
+    armada = new_armada(universe={"ships": 1, "probes": 0})
+    (ship,), home = armada.ships(), armada.api.agent()["headquarters"]
+    good = armada.api.market(home)["exports"][0]["symbol"]
+    armada.api.purchase(ship, good, 5)
+    worker = armada.begin("ARBITRAGE_WORKER", ship=ship, good="IRON", buy_at=home, sell_at=home)
+    armada.lifecycle.release(f"ship:{ship}", force=True)
+    armada.start(slots=2)
+    row = armada.ended(worker)
+    assert row.exit_message == f"NotHeld: {worker} does not hold {ship} any more"
+    assert not [entry for entry in armada.rows("fleet_entries") if entry.kind != "FOUND"]
+
+
 def test_what_nobody_wrote_down_is_found(new_armada):
     """Cargo and credits that a hand has moved, and a run that was stopped where nobody could say so."""
     armada = new_armada(universe={"ships": 1, "probes": 0, "floor": 5})
