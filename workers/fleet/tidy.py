@@ -39,7 +39,7 @@ def _close(office: Office, entry: Entry) -> None:
 
 def close_runs(office: Office) -> None:
     """A worker that was stopped in a flight had no slot to say so itself."""
-    runs = TripLog(office.lifecycle.database, office.account)
+    runs = TripLog(office.lifecycle.database, office.account.player_id)
     for container_id in runs.under_way():
         if office.has_ended(container_id):
             runs.close(container_id, office.ledger.of_lot(container_id), "ended before its trip was over")
