@@ -1,7 +1,7 @@
 """What the fleet chooses: rules without a ship, a market or a database."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +13,7 @@ from workers.fleet.ledger import Overspent, set_aside
 from workers.fleet.opportunities import Opportunity, assign, margin, rank, sendable
 from workers.fleet.prices import Price, cheapest, dearest, seen_in
 from workers.fleet.tours import fits, rotated, split
+from workers.fleet.vessel import duration, until
 
 PLACES = {
     name: {"symbol": name, "x": x, "y": 0, "is_market": True, "type": "PLANET"}
@@ -126,6 +127,20 @@ def test_more_is_set_aside_than_was_asked_and_never_less():
     assert set_aside(10, 100) == 1100
     assert set_aside(1, 1) == 2
     assert str(Overspent(5, 3)) == "5 credits are more than the 3 that may be spent now"
+
+
+def test_a_flight_takes_as_long_as_the_api_says_by_whatever_clock():
+    route = {"departureTime": "2020-01-01T00:00:00.000Z", "arrival": "2020-01-01T00:01:30.500Z"}
+    assert duration({"nav": {"route": route}}) == 90.5
+
+
+def test_a_ship_that_should_have_arrived_by_our_clock_is_asked_ever_more_seldom():
+    arrival, asked = datetime(2026, 1, 1, tzinfo=UTC), []
+    at = arrival - timedelta(seconds=20)
+    while at < arrival + timedelta(seconds=60):
+        asked.append(until(arrival, at))
+        at += timedelta(seconds=asked[-1])
+    assert asked == [20, 1, 1, 2, 4, 8, 16, 32]
 
 
 def test_a_ship_after_an_answer_is_as_the_answer_says():
