@@ -11,8 +11,13 @@ from workers.fleet.deeds import aboard, after
 from workers.fleet.hulls import Hull, carriers
 from workers.fleet.ledger import Overspent, set_aside
 from workers.fleet.opportunities import Opportunity, assign, margin, rank, sendable
+from workers.fleet.pace import EVERY, FRESH
 from workers.fleet.prices import Price, cheapest, dearest, seen_in
+from workers.fleet.route import distance, seconds
 from workers.fleet.tours import fits, rotated, split
+from workers.fleet.universe.clock import Clock
+from workers.fleet.universe.ship import PROBE
+from workers.fleet.universe.world import Plan, Universe
 from workers.fleet.vessel import duration, until
 
 PLACES = {
@@ -99,6 +104,17 @@ def test_more_probes_than_markets_look_twice_and_none_at_nothing():
     assert split(["A"], {"P1": "A", "P2": "B"}, PLACES) == {"P1": ["A"], "P2": ["A"]}
     assert split([], {"P1": "A"}, PLACES) == {"P1": []}
     assert split(["A"], {}, PLACES) == {}
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_what_a_scout_has_seen_is_fresh_until_it_comes_by_again_in_real_time(seed):
+    universe = Universe(Plan(seed=seed), Clock(compression=1))
+    places = {each.symbol: each.end() for each in universe.galaxy.waypoints.values()}
+    home = universe.galaxy.headquarters.symbol
+    tours = split(sorted(universe.galaxy.markets), {"P1": home, "P2": home}, places)
+    for tour in tours.values():
+        legs = zip(tour, [*tour[1:], tour[0]], strict=True)
+        assert sum(seconds(distance(places[one], places[other]), PROBE.speed) for one, other in legs) + EVERY < FRESH
 
 
 @pytest.mark.parametrize(("here", "first"), [("B", "B"), ("D", "C"), ("X9-FAR", "A")])
