@@ -306,6 +306,8 @@ def test_old_prices_are_not_traded_on(books, account):
     assert prices.fresh("X1-AA", 60) == []
     assert len(prices.fresh("X1-AA", 62)) == 1
     assert prices.fresh("X1-BB", 62) == []
+    assert prices.last("X1-AA-1", "IRON").sell == 90, "but it is the last that is known"
+    assert prices.last("X1-AA-1", "GOLD") is prices.last("X1-BB-1", "IRON") is None
 
 
 def test_tours_are_replaced_as_a_whole(books, account):

@@ -15,7 +15,7 @@ from tests.universes import UniverseServer
 from workers.fleet.account import found_or_made
 from workers.fleet.deeds import Deeds
 from workers.fleet.errors import Unreachable
-from workers.fleet.inquiry import ANYBODY, Inquiry
+from workers.fleet.inquiry import ANSWER, ANYBODY, GRACE, Inquiry
 from workers.fleet.ledger import BUY, Busy, Ledger, set_aside
 from workers.fleet.migrate import migrate
 from workers.fleet.prices import of_good, seen_in
@@ -97,8 +97,8 @@ def test_an_order_that_is_executed_late_is_not_given_up(universe, hasty, ledger,
     with ledger._database.begin() as connection:
         connection.execute(entries.update().values(created_at=now() - timedelta(minutes=1)))
     inquiry = Inquiry(hasty, ledger)
-    assert not inquiry.is_clear(hasty.ship(ship["symbol"]))
-    eventually(lambda: inquiry.is_clear(hasty.ship(ship["symbol"])))
+    assert 0 < inquiry.unclear(hasty.ship(ship["symbol"])) <= ANSWER + GRACE
+    eventually(lambda: not inquiry.unclear(hasty.ship(ship["symbol"])))
     assert [(each.kind, each.units) for each in ledger.of_lot("c-1")] == [(BUY, 5)]
     assert len(ordered(universe, ship)) == 1
     assert [(each.good, each.units) for each in ledger.cargo()[ship["symbol"]]] == [(offer.good, 5)]

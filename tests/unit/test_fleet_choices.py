@@ -1,7 +1,7 @@
 """What the fleet chooses: rules without a ship, a market or a database."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,8 +11,14 @@ from workers.fleet.deeds import aboard, after
 from workers.fleet.hulls import Hull, carriers
 from workers.fleet.ledger import Overspent, set_aside
 from workers.fleet.opportunities import Opportunity, assign, margin, rank, sendable
+from workers.fleet.pace import EVERY, FRESH
 from workers.fleet.prices import Price, cheapest, dearest, seen_in
+from workers.fleet.route import distance, seconds
 from workers.fleet.tours import fits, rotated, split
+from workers.fleet.universe.clock import Clock
+from workers.fleet.universe.ship import PROBE
+from workers.fleet.universe.world import Plan, Universe
+from workers.fleet.vessel import duration, until
 
 PLACES = {
     name: {"symbol": name, "x": x, "y": 0, "is_market": True, "type": "PLANET"}
@@ -100,6 +106,17 @@ def test_more_probes_than_markets_look_twice_and_none_at_nothing():
     assert split(["A"], {}, PLACES) == {}
 
 
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_what_a_scout_has_seen_is_fresh_until_it_comes_by_again_in_real_time(seed):
+    universe = Universe(Plan(seed=seed), Clock(compression=1))
+    places = {each.symbol: each.end() for each in universe.galaxy.waypoints.values()}
+    home = universe.galaxy.headquarters.symbol
+    tours = split(sorted(universe.galaxy.markets), {"P1": home, "P2": home}, places)
+    for tour in tours.values():
+        legs = zip(tour, [*tour[1:], tour[0]], strict=True)
+        assert sum(seconds(distance(places[one], places[other]), PROBE.speed) for one, other in legs) + EVERY < FRESH
+
+
 @pytest.mark.parametrize(("here", "first"), [("B", "B"), ("D", "C"), ("X9-FAR", "A")])
 def test_a_tour_goes_on_where_the_ship_is(here, first):
     tour = rotated(["A", "B", "C"], here, PLACES)
@@ -126,6 +143,20 @@ def test_more_is_set_aside_than_was_asked_and_never_less():
     assert set_aside(10, 100) == 1100
     assert set_aside(1, 1) == 2
     assert str(Overspent(5, 3)) == "5 credits are more than the 3 that may be spent now"
+
+
+def test_a_flight_takes_as_long_as_the_api_says_by_whatever_clock():
+    route = {"departureTime": "2020-01-01T00:00:00.000Z", "arrival": "2020-01-01T00:01:30.500Z"}
+    assert duration({"nav": {"route": route}}) == 90.5
+
+
+def test_a_ship_that_should_have_arrived_by_our_clock_is_asked_ever_more_seldom():
+    arrival, asked = datetime(2026, 1, 1, tzinfo=UTC), []
+    at = arrival - timedelta(seconds=20)
+    while at < arrival + timedelta(seconds=60):
+        asked.append(until(arrival, at))
+        at += timedelta(seconds=asked[-1])
+    assert asked == [20, 1, 1, 2, 4, 8, 16, 32]
 
 
 def test_a_ship_after_an_answer_is_as_the_answer_says():

@@ -33,15 +33,15 @@ class Inquiry:
     def __init__(self, api: Client, ledger: Ledger) -> None:
         self._api, self._ledger = api, ledger
 
-    def is_clear(self, ship: Ship) -> bool:
+    def unclear(self, ship: Ship) -> float:
         """Close the entries that a lost answer or a killed process has left of a ship that we hold.
 
-        False while an order may still be on its way: then nothing else may be done with the ship.
+        The seconds for which an order may still be on its way: until then nothing else may be done with the ship.
         """
-        return all(self._close(entry, ship) for entry in self._ledger.left(ship["symbol"]))
+        return max((self._close(entry, ship) for entry in self._ledger.left(ship["symbol"])), default=0.0)
 
     def close(self, entry: Entry) -> None:
-        """As `is_clear`, of a ship that nobody holds."""
+        """As `unclear`, of a ship that nobody holds."""
         self._close(entry, self._api.ship(entry.ship))
 
     def count(self, ship: Ship, container_id: str) -> None:
@@ -56,16 +56,16 @@ class Inquiry:
                 found = {"kind": kind, "ship": ship["symbol"], "good": good, "units": abs(off), "aboard": off}
                 self._ledger.write(Entry(container_id=container_id, purpose=purpose, lot="", **found), "counted")
 
-    def _close(self, entry: Entry, ship: Ship) -> bool:
+    def _close(self, entry: Entry, ship: Ship) -> float:
         if self._was_executed(entry, ship):
             transaction = self._transaction(entry) if entry.kind in TRADES else None
             guess = transaction is None and entry.kind in TRADES
             book(self._ledger, entry, _guessed(entry) if guess else transaction, guess=guess)
-            return True
-        if self._ledger.waited(entry) < ANSWER + GRACE:
-            return False
+            return 0.0
+        if (left := ANSWER + GRACE - self._ledger.waited(entry)) > 0:
+            return left
         self._ledger.void(entry, "not executed")
-        return True
+        return 0.0
 
     def _was_executed(self, entry: Entry, ship: Ship) -> bool:
         """Only its holder moves a ship's cargo, one order after the other."""

@@ -108,7 +108,7 @@ class Trip:
 
     def _validate(self, here: Price) -> None:
         """Read again what is paid where it is to be sold: scouts may have been there since."""
-        there = of_good((price for price in self._known() if price.waypoint == self.expected.sell_at), here.good)
+        there = self._there()
         sell = there.sell if there is not None else 0
         self.log.validated(self.office.here.id, here.buy, sell)
         if margin(here.buy, sell) < self.min_margin:
@@ -116,9 +116,12 @@ class Trip:
             raise NothingGained(f"{lane}: the margin is {margin(here.buy, sell):.1f} % now")
 
     def _sells_at_once(self) -> int:
-        there = (price for price in self._known() if price.waypoint == self.expected.sell_at)
-        price = of_good(there, self.expected.good)
-        return self.expected.units if price is None else price.volume
+        there = self._there()
+        return self.expected.units if there is None else there.volume
+
+    def _there(self) -> Price | None:
+        """What is paid where it is to be sold; an old price is better than none."""
+        return self.office.prices.last(self.expected.sell_at, self.expected.good)
 
     def _affordable(self, here: Price) -> int:
         return self.office.ledger.affordable(self.office.here.id, here.buy)
