@@ -65,6 +65,7 @@ class Trip:
         if units < 1:
             raise NothingGained(f"nothing may be spent on {good} now")
         self.vessel.ship = self.vessel.deeds.buy(self.vessel.ship, good, units, here.buy, newest=newest)
+        self.vessel.scan()  # as our own order has left it: whoever reads the books next must not count on the old price
 
     def _sell(self) -> Any:
         """All of it, as much at once as the market takes."""
@@ -93,6 +94,7 @@ class Trip:
                 raise NothingGained(f"{self.vessel.waypoint} does not trade in {good}")
             ship, most = self.vessel.ship, min(units, here.volume)
             self.vessel.ship = self.vessel.deeds.sell(ship, good, most, here.sell, **whose)
+        self.vessel.scan()
 
     def _end(self) -> dict[str, Any]:
         came = self.log.close(self.office.here.id, self.office.ledger.of_lot(self.office.here.id))
