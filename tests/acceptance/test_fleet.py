@@ -188,6 +188,17 @@ def test_a_token_belongs_to_one_player(armada):
     row = armada.ended(other)
     assert row.status is Status.FAILED
     assert row.exit_message.startswith("WrongPlayer: the token is that of agent TORWINDO")
+    (worker,) = armada.begin_all("ARBITRAGE_WORKER", [unknown_trip()], player=13)
+    assert armada.ended(worker).status is Status.FAILED
+    assert run_of(armada, worker).error_message.startswith("WrongPlayer: ")
+
+
+def test_a_run_without_a_ship_is_written_too(armada):
+    worker = armada.begin("ARBITRAGE_WORKER", **unknown_trip())
+    row = armada.ended(worker)
+    log = run_of(armada, worker)
+    assert (log.ship_symbol, log.success, log.error_message) == ("NONE-1", False, row.exit_message)
+    assert (log.units_purchased, log.current_location) == (0, None)
 
 
 def far_market(armada):
@@ -202,6 +213,15 @@ def flying(armada):
 
 def ended(armada):
     return sum(each.is_ended for each in armada.of_type("ARBITRAGE_WORKER"))
+
+
+def unknown_trip():
+    return {"ship": "NONE-1", "good": "IRON", "buy_at": "X1-AA-1", "sell_at": "X1-AA-2"}
+
+
+def run_of(armada, worker):
+    (log,) = [each for each in armada.rows("arbitrage_execution_logs") if each.container_id == worker]
+    return log
 
 
 def lists(armada):

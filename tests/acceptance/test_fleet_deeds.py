@@ -11,6 +11,7 @@ from lifecycle import Status
 from tests.acceptance.world import eventually
 
 Refused = pytest.importorskip("workers.fleet.errors").Refused
+Entry = pytest.importorskip("workers.fleet.ledger").Entry
 
 STOPS = 100
 AT_ONCE = 10
@@ -66,6 +67,15 @@ def test_an_order_that_was_refused_by_a_broken_server_is_given_again(armada):
     (void,) = [entry for entry in armada.rows("fleet_entries") if entry.status == "VOID"]
     assert (void.kind, void.note) == ("BUY", "not executed")
     assert armada.violations() == []
+
+
+def test_an_entry_of_a_ship_that_is_gone_stops_no_coordinator(armada):
+    told = {"container_id": "gone-1", "purpose": "arbitrage", "lot": "gone-1", "good": "IRON", "units": 1, "aboard": 1}
+    armada.ledger.reserve(Entry(kind="BUY", ship="TORWINDO-99", waypoint=armada.api.agent()["headquarters"], **told))
+    coordinator = armada.begin("ARBITRAGE_COORDINATOR", system=armada.system, ship="NONE")
+    eventually("two looks", lambda: armada.lifecycle.get(coordinator).current_iteration >= 2)
+    assert [each.status for each in armada.rows("fleet_entries") if each.ship == "TORWINDO-99"] == ["VOID"]
+    armada.stop_all()
 
 
 def test_a_contract_survives_lost_answers(armada):
@@ -136,6 +146,20 @@ def test_another_works_on_no_ship_with_cargo_of_an_open_contract(new_armada):
     armada.settle()
     assert_bought_once(armada, bought.purpose.removeprefix("contract:"))
     assert armada.violations() == []
+
+
+def test_a_ship_that_was_taken_away_gets_no_more_orders(new_armada):
+    """An operator's forced release: the container lives, and its ship may be another's by now."""
+    armada = new_armada(universe={"ships": 1, "probes": 0})
+    (ship,), home = armada.ships(), armada.api.agent()["headquarters"]
+    good = armada.api.market(home)["exports"][0]["symbol"]
+    armada.api.purchase(ship, good, 5)
+    worker = armada.begin("ARBITRAGE_WORKER", ship=ship, good="IRON", buy_at=home, sell_at=home)
+    armada.lifecycle.release(f"ship:{ship}", force=True)
+    armada.start(slots=2)
+    row = armada.ended(worker)
+    assert row.exit_message == f"NotHeld: {worker} does not hold {ship} any more"
+    assert not [entry for entry in armada.rows("fleet_entries") if entry.kind != "FOUND"]
 
 
 def test_what_nobody_wrote_down_is_found(new_armada):

@@ -355,20 +355,24 @@ def test_a_contract_is_taken_over_by_one(books, account):
 
 
 def test_a_run_is_no_success_until_it_is_closed(books, account, ledger):
-    runs = TripLog(books, account)
+    runs = TripLog(books, account.player_id)
     numbers = {"buy_price": 100, "sell_price": 120, "units": 10, "distance": 5.0, "supply": "HIGH", "activity": None}
     expected = Opportunity(good="IRON", buy_at="A", sell_at="B", **numbers)
-    ship = {"symbol": "S1", "cargo": {"capacity": 40, "units": 0}, "fuel": {"current": 1, "capacity": 2}}
+    ship = {"cargo": {"capacity": 40, "units": 0}, "fuel": {"current": 1, "capacity": 2}}
     ship["nav"] = {"waypointSymbol": "A"}
     for _ in range(2):
-        runs.begin("c-1", expected, ship)
+        runs.begin("c-1", expected, "S1")
+        runs.ready("c-1", ship)
     assert runs.under_way() == ["c-1"]
     bought(ledger)
     ledger.settle(ledger.reserve(entry(SELL, units=10, aboard=-10)), 1_250, price=125)
     came = runs.close("c-1", ledger.of_lot("c-1"))
     assert (came["actual_net_profit"], came["units_sold"], came["margin_accuracy"]) == (250, 10, 5.0)
     assert runs.under_way() == []
-    assert runs.close("c-9", [], "never begun") == {}
+    runs.close("c-1", [], "ended before its trip was over")
+    with books.read() as connection:
+        (log,) = connection.execute(sa.select(metadata.tables["arbitrage_execution_logs"]))
+    assert (log.success, log.error_message, log.actual_net_profit, log.current_location) == (True, None, 250, "A")
 
 
 def test_a_row_of_one_account_is_not_anothers(books, account, ledger):

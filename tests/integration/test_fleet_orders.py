@@ -82,7 +82,7 @@ def buy(deeds, ship, price, units):
 
 
 def deeds(api, ledger, name):
-    return Deeds(api, ledger, name, ANYBODY, name)
+    return Deeds(api, ledger, name, ANYBODY, name, lambda ship: None)
 
 
 def ordered(universe, ship, order="purchase"):

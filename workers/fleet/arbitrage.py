@@ -3,15 +3,17 @@
 import logging
 from typing import Any
 
-from lifecycle import ContainerTask, ResourceHeld, ResourceQuarantined, StoreUnreachable
+from lifecycle import ContainerTask, ResourceHeld, ResourceQuarantined, StoreUnreachable, current_container
 from workers import app
 from workers.fleet.errors import Unreachable
 from workers.fleet.free import free
 from workers.fleet.hulls import Hull, carriers
 from workers.fleet.inquiry import ANYBODY
+from workers.fleet.migrate import check
 from workers.fleet.office import COORDINATOR, WORKER, Office, open_office, patiently
 from workers.fleet.opportunities import Opportunity, assign, lane, rank, sendable
 from workers.fleet.pace import EVERY, FRESH
+from workers.fleet.tables import NOBODY
 from workers.fleet.tidy import tidy
 from workers.fleet.trip import NothingGained, Trip
 from workers.fleet.triplog import TripLog
@@ -55,7 +57,7 @@ def carry(
     """One trip with one good; seen: the rest of the opportunity, as its coordinator saw it."""
     expected = {"buy_price": 0, "sell_price": 0, "units": 0, "distance": 0.0, "supply": None, "activity": None}
     opportunity = Opportunity(**{**expected, **(seen or {}), "good": good, "buy_at": buy_at, "sell_at": sell_at})
-    return patiently(lambda: _carry(open_office(), ship, opportunity, min_margin))
+    return patiently(lambda: _carry(ship, opportunity, min_margin))
 
 
 def _look(
@@ -88,16 +90,21 @@ def _send(hull: Hull, each: Opportunity, min_margin: float) -> bool:
     return True
 
 
-def _carry(office: Office, symbol: str, opportunity: Opportunity, min_margin: float) -> Any:
-    """A run that fails says so in its row as well."""
-    runs = TripLog(office.lifecycle.database, office.account)
+def _carry(symbol: str, opportunity: Opportunity, min_margin: float) -> Any:
+    """A run that fails says so in its row as well, also one that never saw the books or its ship."""
+    database, here, office = app.lifecycle.database, current_container(), None
+    check(database)
+    runs = TripLog(database, NOBODY if here.player_id is None else here.player_id)
+    runs.begin(here.id, opportunity, symbol)
     try:
+        office = open_office()
         vessel = Vessel.read(office, office.deeds(ANYBODY), symbol)
         return vessel.not_ready() or Trip(office, vessel, opportunity, min_margin).go_on()
     except (Unreachable, StoreUnreachable):
         raise
     except Exception as error:
-        runs.close(office.here.id, office.ledger.of_lot(office.here.id), f"{type(error).__name__}: {error}")
+        own = [] if office is None else office.ledger.of_lot(here.id)
+        runs.close(here.id, own, f"{type(error).__name__}: {error}")
         raise
 
 

@@ -25,7 +25,7 @@ class Deeds:
     """What one container does with the ship that it holds; each method gives the ship as it is afterwards.
 
     Raises Refused with nothing done; Unreachable with its entry left RESERVED, for an inquiry to close; and Overspent,
-    where the account's guards allow no such expense, with no order given.
+    where the account's guards allow no such expense, with no order given. fence: raises where the ship is not its own.
     """
 
     api: Client
@@ -33,6 +33,7 @@ class Deeds:
     container_id: str
     purpose: str
     lot: str
+    fence: Callable[[str], None]
 
     def buy(self, ship: Ship, good: str, units: int, price: int, *, newest: int) -> Ship:
         """price: what a unit was seen to cost, after that newest purchase; a little more is set aside. Raises Busy."""
@@ -84,6 +85,7 @@ class Deeds:
 
     def _do(self, entry: Entry, ship: Ship, order: Callable[[], Answer], newest: int | None = None) -> Ship:
         """Write it down, give the order, write down its answer: no stop is raised in between."""
+        self.fence(entry.ship)
         with shield():
             entry = self.ledger.reserve(entry, newest=newest)
             try:

@@ -202,14 +202,14 @@ logs = sa.Table(
     _text("buy_supply", nullable=True),
     _text("sell_activity", nullable=True),
     sa.Column("current_score", sa.Float),
-    _number("cargo_capacity"),
-    _number("cargo_used"),
-    _number("fuel_current"),
-    _number("fuel_capacity"),
-    _text("current_location"),
+    _text("current_location", nullable=True),  # how the ship was: nobody knows until its first run
     *(
         sa.Column(name, sa.BigInteger)
         for name in (
+            "cargo_capacity",
+            "cargo_used",
+            "fuel_current",
+            "fuel_capacity",
             "actual_net_profit",
             "actual_duration_seconds",
             "fuel_cost",

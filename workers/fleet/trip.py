@@ -34,11 +34,11 @@ class Trip:
 
     def __init__(self, office: Office, vessel: Vessel, expected: Opportunity, min_margin: float) -> None:
         self.office, self.vessel, self.expected, self.min_margin = office, vessel, expected, min_margin
-        self.log = TripLog(office.lifecycle.database, office.account)
+        self.log = TripLog(office.lifecycle.database, office.account.player_id)
 
     def go_on(self) -> Any:
         """What the body is to return: a `later`, or what the trip came to."""
-        self.log.begin(self.office.here.id, self.expected, self.vessel.ship)
+        self.log.ready(self.office.here.id, self.vessel.ship)
         own = self.office.ledger.of_lot(self.office.here.id)
         if any(entry.kind == BUY for entry in own):
             return self._sell() if self.vessel.units(self.expected.good) else self._end()
