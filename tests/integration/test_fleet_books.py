@@ -323,10 +323,18 @@ def test_old_prices_are_not_traded_on(books, account):
 
 def test_tours_are_replaced_as_a_whole(books, account):
     book = TourBook(books, account)
-    book.replace({"P1": ["A", "B"], "P2": ["C"]})
-    book.replace({"P2": ["C", "A", "B"]})
-    assert book.all() == {"P2": ["C", "A", "B"]}
+    book.replace("X1", {"P1": ["A", "B"], "P2": ["C"]})
+    book.replace("X1", {"P2": ["C", "A", "B"]})
+    assert book.all("X1") == {"P2": ["C", "A", "B"]}
     assert book.of("P1") == []
+
+
+def test_tours_of_one_system_are_not_anothers(books, account):
+    book = TourBook(books, account)
+    book.replace("X1", {"P1": ["A"]})
+    book.replace("X2", {"P2": ["B"]})
+    assert (book.all("X1"), book.all("X2")) == ({"P1": ["A"]}, {"P2": ["B"]})
+    assert (book.of("P1"), book.of("P2")) == (["A"], ["B"])
 
 
 def test_one_contract_at_a_time_is_a_rule_of_the_database(books, account):

@@ -104,6 +104,7 @@ class Errand:
                 self.vessel.ship = deeds.buy(self.vessel.ship, good, min(wanted, most), here.buy, newest=newest)
             except (Busy, Overspent):  # another was faster
                 return
+        self.vessel.scan()  # as our own orders have left it
 
     def _deliver(self, contract: Contract, delivery: Delivery) -> Any:
         good, missing = delivery["tradeSymbol"], delivery["unitsRequired"] - delivery["unitsFulfilled"]

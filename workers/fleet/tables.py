@@ -123,6 +123,7 @@ tours = sa.Table(
     metadata,
     _agent(primary_key=True),
     _text("ship", primary_key=True),
+    _text("system"),
     sa.Column("markets", sa.JSON, nullable=False),
 )
 entries = sa.Table(

@@ -65,6 +65,7 @@ class Trip:
         if units < 1:
             raise NothingGained(f"nothing may be spent on {good} now")
         self.vessel.ship = self.vessel.deeds.buy(self.vessel.ship, good, units, here.buy, newest=newest)
+        self.vessel.scan()  # as our own order has left it: whoever reads the books next must not count on the old price
 
     def _sell(self) -> Any:
         """All of it, as much at once as the market takes."""
@@ -95,6 +96,7 @@ class Trip:
             ship, most = self.vessel.ship, min(units, here.volume)
             self.vessel.ship = self.vessel.deeds.sell(ship, good, most, here.sell, **whose)
             units -= most
+        self.vessel.scan()
 
     def _end(self) -> dict[str, Any]:
         came = self.log.close(self.office.here.id, self.office.ledger.of_lot(self.office.here.id))
