@@ -94,6 +94,7 @@ def test_ten_workers_at_once_do_not_overspend_together(new_armada):
     minimum = armada.ledger.credits()[0] - 3_000
     armada.ledger.keep_at_least(minimum)
     trip = armada.best_trip()
+    armada.universe.fault(method="POST", path="/v2/my/ships/*/purchase", times=100, delay=0.3)
     armada.begin_all("ARBITRAGE_WORKER", [{"ship": ship, **trip} for ship in armada.ships()])
     eventually("all ten ended", lambda: ended(armada) == 10, 90)
     bought = armada.deeds("BUY")
