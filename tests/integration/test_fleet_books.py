@@ -13,7 +13,7 @@ pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 from lifecycle.store.engine import Database
 from workers.fleet.account import DeadEra, WrongPlayer, found_or_made
 from workers.fleet.errors import NotConfigured
-from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Entry, Ledger, Overspent
+from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Cargo, Entry, Ledger, Overspent
 from workers.fleet.migrate import check, migrate
 from workers.fleet.opportunities import Opportunity
 from workers.fleet.prices import Prices
@@ -257,6 +257,17 @@ def test_cargo_is_what_came_aboard_less_what_went_by_purpose(ledger):
     assert ledger.credits()[0] == 10_000 - 1_400 + 900
     assert [each.kind for each in ledger.of_lot("c-1")] == [BUY, SELL]
     assert [each.units for each in ledger.of_purpose("contract:7")] == [4]
+
+
+def test_what_was_written_twice_is_aboard_once(ledger):
+    held = ledger.reserve(entry(units=5, aboard=5, held=500))
+    for _ in range(2):
+        ledger.settle(held, -500)
+    assert ledger.cargo()["S1"] == [Cargo("IRON", "arbitrage", 5)]
+    ledger.settle(ledger.reserve(entry(SELL, units=5, aboard=-5)), 500)
+    assert ledger.cargo() == {}
+    with ledger._database.read() as connection:
+        assert not connection.execute(sa.select(metadata.tables["fleet_cargo"])).all(), "no row is left of it"
 
 
 def test_credits_are_corrected_only_if_nothing_was_done_meanwhile(ledger):

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
@@ -16,7 +17,7 @@ from workers.fleet.account import found_or_made
 from workers.fleet.deeds import Deeds
 from workers.fleet.errors import Unreachable
 from workers.fleet.inquiry import ANSWER, ANYBODY, GRACE, Inquiry
-from workers.fleet.ledger import BUY, Busy, Ledger, set_aside
+from workers.fleet.ledger import BUY, Busy, Cargo, Ledger, set_aside
 from workers.fleet.migrate import migrate
 from workers.fleet.prices import of_good, seen_in
 from workers.fleet.tables import entries, now
@@ -133,3 +134,16 @@ def test_ten_who_saw_one_price_pay_no_more_than_they_set_aside(api, ledger, offe
     assert len(bought) > len(ships) // 2
     assert all(-entry.amount <= entry.held for entry in bought)
     assert ledger.credits()[0] == api.agent()["credits"] >= minimum
+
+
+def test_cargo_that_is_gone_is_missed_of_whom_it_was(api, ledger, ship, offer):
+    """One good for two purposes: what is counted aboard is taken off the one, then the other."""
+    ship = buy(deeds(api, ledger, "c-1"), ship, offer, 2)
+    ship = buy(replace(deeds(api, ledger, "c-2"), purpose="contract:7"), ship, offer, 3)
+    api.jettison(ship["symbol"], offer.good, 4)
+    inquiry = Inquiry(api, ledger)
+    inquiry.count(api.ship(ship["symbol"]), "c-3")
+    assert ledger.cargo()[ship["symbol"]] == [Cargo(offer.good, "contract:7", 1)]
+    api.purchase(ship["symbol"], offer.good, 2)
+    inquiry.count(api.ship(ship["symbol"]), "c-3")
+    assert ledger.cargo()[ship["symbol"]] == [Cargo(offer.good, "contract:7", 3)]

@@ -95,19 +95,28 @@ def _carries(cargo: list[Cargo], contract: str) -> bool:
 
 def _work(office: Office, symbol: str) -> Any:
     """Started by hand it takes the account's contract, if no other container does."""
-    flow = _own(office)
+    flow = _own(office, symbol)
     deeds = office.deeds(purpose(flow.contract) if flow.contract else "")
     vessel = Vessel.read(office, deeds, symbol)
     return vessel.not_ready() or Errand(office, vessel, flow).go_on()
 
 
-def _own(office: Office) -> Workflow:
+def _refuse_others(office: Office, contract: str, symbol: str) -> None:
+    """What is aboard another ship would be bought again."""
+    for ship, cargo in office.ledger.cargo().items():
+        if ship != symbol and _carries(cargo, contract):
+            raise ContractTaken(f"{ship} carries the goods of contract {contract}")
+
+
+def _own(office: Office, symbol: str) -> Workflow:
     flows = Workflows(office.lifecycle.database, office.account)
     if (found := flows.of(office.here.id)) is not None:
         return found
     flow = flows.open()
     if flow is not None and not office.has_ended(flow.container_id):
         raise ContractTaken(f"container {flow.container_id} works on the contract")
+    if flow is not None and flow.contract is not None:
+        _refuse_others(office, flow.contract, symbol)
     try:
         with office.lifecycle.database.begin() as connection:
             flows.take(connection, flow, office.here.id)

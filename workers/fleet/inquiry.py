@@ -15,6 +15,7 @@ from workers.fleet.ledger import (
     MISSING,
     REFUEL,
     SELL,
+    Cargo,
     Entry,
     Ledger,
 )
@@ -46,15 +47,22 @@ class Inquiry:
 
     def count(self, ship: Ship, container_id: str) -> None:
         """Have the books hold what is aboard: a hand may have traded without them."""
-        known = {}
-        for cargo in self._ledger.cargo([ship["symbol"]]).get(ship["symbol"], ()):
-            known[cargo.good] = (cargo.purpose, known.get(cargo.good, ("", 0))[1] + cargo.units)
-        for good in sorted({*known, *(item["symbol"] for item in ship["cargo"]["inventory"])}):
-            purpose, units = known.get(good, (ANYBODY, 0))
-            if off := aboard(ship, good) - units:
-                kind = FOUND if off > 0 else MISSING
-                found = {"kind": kind, "ship": ship["symbol"], "good": good, "units": abs(off), "aboard": off}
-                self._ledger.write(Entry(container_id=container_id, purpose=purpose, lot="", **found), "counted")
+        known = self._ledger.cargo([ship["symbol"]]).get(ship["symbol"], [])
+        for good in sorted({*(each.good for each in known), *(item["symbol"] for item in ship["cargo"]["inventory"])}):
+            books = [each for each in known if each.good == good]
+            off = aboard(ship, good) - sum(each.units for each in books)
+            if off > 0:
+                self._correct(ship, Cargo(good, books[0].purpose if books else ANYBODY, off), container_id)
+            for each in books:  # of which purpose, nobody knows
+                if (gone := min(each.units, -off)) > 0:
+                    self._correct(ship, Cargo(good, each.purpose, -gone), container_id)
+                    off += gone
+
+    def _correct(self, ship: Ship, off: Cargo, container_id: str) -> None:
+        """Write down so many units more, or (negative) less."""
+        whose = {"container_id": container_id, "purpose": off.purpose, "lot": "", "ship": ship["symbol"]}
+        kind = FOUND if off.units > 0 else MISSING
+        self._ledger.write(Entry(kind=kind, good=off.good, units=abs(off.units), aboard=off.units, **whose), "counted")
 
     def _close(self, entry: Entry, ship: Ship) -> float:
         if self._was_executed(entry, ship):

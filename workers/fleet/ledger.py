@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from workers.fleet.account import Account
 from workers.fleet.errors import FleetError
-from workers.fleet.tables import RESERVED, SETTLED, VOID, Moment, agents, clock, entries, now
+from workers.fleet.tables import RESERVED, SETTLED, VOID, Moment, agents, cargo, clock, entries, now
+from workers.fleet.upsert import add
 
-a, e = agents.c, entries.c
+a, e, k = agents.c, entries.c, cargo.c
 BUY, SELL, REFUEL, JETTISON = "BUY", "SELL", "REFUEL", "JETTISON"
 ACCEPT, DELIVER, FULFILL = "ACCEPT", "DELIVER", "FULFILL"
 FOUND, MISSING, CORRECTION = "FOUND", "MISSING", "CORRECTION"  # what happened to ships or credits without an entry
@@ -113,7 +114,8 @@ class Ledger:
         with self._database.begin() as connection:
             self._lock(connection)
             settled = self._close(connection, entry, done)
-            if settled and amount:
+            if settled:
+                self._load(connection, entry)
                 self._pay(connection, amount)
             return settled
 
@@ -137,8 +139,8 @@ class Ledger:
             self._lock(connection)
             written = self._insert(connection, entry, SETTLED)
             connection.execute(entries.update().where(e.id == written.id).values(note=note, settled_at=now()))
-            if entry.amount:
-                self._pay(connection, entry.amount)
+            self._load(connection, entry)
+            self._pay(connection, entry.amount)
 
     def left(self, ship: str | None = None) -> list[Entry]:
         """Entries whose order has not been answered, of one ship or of all."""
@@ -149,19 +151,12 @@ class Ledger:
 
     def cargo(self, ships: Sequence[str] | None = None) -> dict[str, list[Cargo]]:
         """By ship, what the settled entries say is aboard."""
-        units = sa.func.sum(e.aboard)
-        of_ships = sa.true() if ships is None else e.ship.in_(ships)
-        query = (
-            sa.select(e.ship, e.good, e.purpose, units)
-            .where(self._mine, e.status == SETTLED, e.aboard != 0, of_ships)
-            .group_by(e.ship, e.good, e.purpose)
-            .having(units != 0)
-            .order_by(e.ship, e.good, e.purpose)
-        )
+        of_ships = sa.true() if ships is None else k.ship.in_(ships)
+        query = sa.select(k.ship, k.good, k.purpose, k.units).order_by(k.ship, k.good, k.purpose)
         found: dict[str, list[Cargo]] = {}
         with self._database.read() as connection:
-            for ship, good, purpose, aboard in connection.execute(query):
-                found.setdefault(ship, []).append(Cargo(good, purpose, int(aboard)))
+            for ship, *row in connection.execute(query.where(k.agent_id == self._account.id, k.units > 0, of_ships)):
+                found.setdefault(ship, []).append(Cargo(*row))
         return found
 
     def of_lot(self, lot: str) -> list[Entry]:
@@ -260,6 +255,12 @@ class Ledger:
         if closed:
             connection.execute(agents.update().where(self._row).values(deeds=a.deeds + 1))
         return closed
+
+    def _load(self, connection: sa.Connection, entry: Entry) -> None:
+        if entry.aboard:
+            where = {"agent_id": self._account.id, "ship": entry.ship, "good": entry.good, "purpose": entry.purpose}
+            add(connection, cargo, {**where, "units": entry.aboard}, "units")
+            connection.execute(cargo.delete().where(k.agent_id == self._account.id, k.ship == entry.ship, k.units == 0))
 
     def _pay(self, connection: sa.Connection, amount: int) -> None:
         connection.execute(agents.update().where(self._row).values(credits=a.credits + amount))

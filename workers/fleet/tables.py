@@ -163,6 +163,15 @@ entries = sa.Table(
         postgresql_where=sa.text(f"status = '{RESERVED}'"),
     ),
 )
+cargo = sa.Table(  # the sum of `aboard` of all settled entries
+    "fleet_cargo",
+    metadata,
+    _agent(primary_key=True),
+    _text("ship", primary_key=True),
+    _text("good", primary_key=True),
+    _text("purpose", primary_key=True),
+    _number("units"),
+)
 contracts = sa.Table(
     "fleet_contracts",
     metadata,

@@ -71,7 +71,7 @@ class Trip:
         """All of it, as much at once as the market takes."""
         if flight := self.vessel.head(self.expected.sell_at):
             return flight
-        self._sell_here(self.expected.good)
+        self._sell_here(self.expected.good, self.vessel.units(self.expected.good))
         return self._end()
 
     def _clear(self, cargo: Cargo) -> Any:
@@ -83,17 +83,19 @@ class Trip:
         elif flight := self.vessel.head(best.waypoint):
             return flight
         else:
-            self._sell_here(cargo.good, **whose)
+            self._sell_here(cargo.good, cargo.units, **whose)
         return self.go_on()
 
-    def _sell_here(self, good: str, **whose: str) -> None:
+    def _sell_here(self, good: str, units: int, **whose: str) -> None:
+        """So many, and no more: the rest of the good may be aboard for another purpose."""
         self.vessel.dock()
-        while units := self.vessel.units(good):
+        while units:
             here = of_good(self.vessel.scan(), good)
             if here is None:
                 raise NothingGained(f"{self.vessel.waypoint} does not trade in {good}")
             ship, most = self.vessel.ship, min(units, here.volume)
             self.vessel.ship = self.vessel.deeds.sell(ship, good, most, here.sell, **whose)
+            units -= most
         self.vessel.scan()
 
     def _end(self) -> dict[str, Any]:

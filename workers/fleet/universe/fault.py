@@ -1,7 +1,7 @@
 """What goes wrong between a client and the API, when a test asks for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -47,6 +47,10 @@ class Faults:
 
     def add(self, fault: Fault) -> None:
         self._faults.append(fault)
+
+    def left(self) -> list[dict[str, Any]]:
+        """Those that have not struck yet."""
+        return [asdict(fault) for fault in self._faults if fault.times > 0]
 
     def take(self, method: str, path: str) -> Fault | None:
         for fault in self._faults:

@@ -112,7 +112,10 @@ class Endpoint(Desk):
 
 
 class FaultDesk(Desk):
-    """POST a fault as JSON; GET nothing."""
+    """POST a fault as JSON; GET those that have not struck yet."""
+
+    def get(self) -> None:
+        self.reply(HTTPStatus.OK, {"data": self.gate.faults.left()})
 
     def post(self) -> None:
         try:
