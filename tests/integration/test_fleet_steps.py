@@ -11,6 +11,7 @@ from lifecycle import later
 from tests.docker.waiting import eventually
 from tests.integration.test_cli_verbs import make_app, url_of
 from tests.universes import UniverseServer
+from workers.fleet import arbitrage
 from workers.fleet.account import found_or_made
 from workers.fleet.contracts import _best
 from workers.fleet.errand import Errand
@@ -97,6 +98,29 @@ def test_the_books_know_a_market_as_our_own_sales_have_left_it(office, vessel, a
     told.go_on()
     assert [each.kind for each in office.ledger.of_lot("c-1")] == [BUY, SELL]
     assert known(office, vessel.waypoint) == shown(api, vessel.waypoint)
+
+
+def test_a_flight_is_in_the_list_of_ships_without_a_new_list(office, vessel, api, universe):
+    office.hulls.all(60)
+    lists = len(universe.calls("GET", "/my/ships"))
+    away = next(each for each in office.charts.markets(vessel.waypoint.rsplit("-", 1)[0]) if each != vessel.waypoint)
+    vessel.head(away)
+    (hull,) = [each for each in office.hulls.all(60) if each.symbol == vessel.symbol]
+    assert (hull.waypoint, hull.status) == (away, "IN_TRANSIT")
+    eventually(lambda: Vessel.read(office, vessel.deeds, vessel.symbol).arrival is None)
+    (hull,) = [each for each in office.hulls.all(60) if each.symbol == vessel.symbol]
+    assert hull.status == "IN_ORBIT"
+    assert len(universe.calls("GET", "/my/ships")) == lists
+
+
+def test_a_minimum_balance_is_written_as_its_coordinator_starts(office):
+    wishes = {"min_margin": 10.0, "max_workers": 0, "min_balance": CREDITS, "only": []}
+    system = office.account.headquarters.rsplit("-", 1)[0]
+    arbitrage._look(office, system, **wishes)
+    assert office.ledger.affordable("", 1) == 0
+    office.ledger.keep_at_least(0)  # an operator's own
+    arbitrage._look(replace(office, here=replace(office.here, current_iteration=1)), system, **wishes)
+    assert office.ledger.affordable("", 1) > 0
 
 
 # Contracts
