@@ -14,7 +14,7 @@ from lifecycle.store.engine import Database
 from workers.fleet.account import DeadEra, WrongPlayer, found_or_made
 from workers.fleet.errors import NotConfigured
 from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Cargo, Entry, Ledger, Overspent
-from workers.fleet.migrate import check, migrate
+from workers.fleet.migrate import check, give, migrate
 from workers.fleet.opportunities import Opportunity
 from workers.fleet.prices import Prices
 from workers.fleet.tables import NOBODY, agents, metadata, now
@@ -72,6 +72,10 @@ def test_without_them_it_says_what_to_run(database_url):
     database = Database(database_url)
     with pytest.raises(NotConfigured, match=r"run python -m workers\.fleet\.migrate"):
         check(database)
+    migrate(database)
+    metadata.tables["arbitrage_execution_logs"].drop(database.engine)
+    with pytest.raises(NotConfigured, match=r"run python -m workers\.fleet\.migrate"):
+        check(database)
     database.dispose()
 
 
@@ -94,6 +98,18 @@ def test_after_a_reset_the_books_begin_anew(books, account, ledger):
     assert new.id != account.id
     assert Ledger(books, new).credits() == (10_000, 0)
     assert Ledger(books, new).cargo() == {}
+
+
+def test_books_are_given_to_another_player(books, account):
+    give(books, AGENT["symbol"], 13)
+    assert found_or_made(books, AGENT, ERA, 13).id == account.id
+    with pytest.raises(WrongPlayer, match=r"python -m workers\.fleet\.migrate --give TORWINDO PLAYER"):
+        found_or_made(books, AGENT, ERA, 12)
+    found_or_made(books, {**AGENT, "symbol": "OTHER"}, ERA, 14)
+    with pytest.raises(NotConfigured, match="player 14 has the books of another agent"):
+        give(books, AGENT["symbol"], 14)
+    with pytest.raises(NotConfigured, match="there are no books of agent NOBODY"):
+        give(books, "NOBODY", 15)
 
 
 def test_a_container_of_an_era_that_is_over_does_not_go_on(books, account):

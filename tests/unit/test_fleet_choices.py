@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 
 from workers.fleet.deeds import aboard, after
-from workers.fleet.hulls import Hull, carriers
+from workers.fleet.hulls import Hull, carriers, paced
 from workers.fleet.ledger import Overspent, set_aside
 from workers.fleet.opportunities import Opportunity, assign, margin, rank, sendable
 from workers.fleet.pace import EVERY, FRESH
@@ -90,6 +90,11 @@ def test_haulers_carry_and_without_any_whoever_can():
     assert [each.symbol for each in carriers(fleet, [])] == ["S2"]
     assert [each.symbol for each in carriers([fleet[0], fleet[2]], [])] == ["S1"]
     assert [each.symbol for each in carriers(fleet, ["S1", "S3"])] == ["S1"]
+
+
+def test_a_large_fleet_is_listed_more_seldom():
+    assert [paced(15, count) for count in (0, 20, 21, 80, 81, 200)] == [15, 15, 15, 15, 20, 45]
+    assert paced(0.5, 20) == 0.5
 
 
 def test_markets_are_split_so_that_each_is_on_one_tour():

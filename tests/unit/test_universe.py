@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 from workers.fleet import route
+from workers.fleet.client import asked_wait
 from workers.fleet.errors import NotConfigured, Refused
 from workers.fleet.settings import Settings
 from workers.fleet.universe import trade
@@ -112,6 +113,14 @@ def refused(code, deed, *arguments):
 )
 def test_the_time_of_a_flight(length, speed, mode, expected):
     assert route.seconds(length, speed, mode) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("2", 2.0), ("0.75", 0.75), ("", 0.0), ("-1", 0.0), ("nan", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)],
+)
+def test_how_long_the_api_asks_to_wait(header, expected):
+    assert asked_wait(header) == expected
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("CRUISE", 21), ("STEALTH", 21), ("BURN", 42), ("DRIFT", 1)])

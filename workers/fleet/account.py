@@ -60,7 +60,8 @@ def found_or_made(database: Any, agent: Any, era: str, player_id: int) -> Accoun
     if (account.symbol, account.player_id) != (agent["symbol"], player_id):
         raise WrongPlayer(
             f"the token is that of agent {agent['symbol']}, but the books of era {era} have agent {account.symbol} "
-            f"for player {_named(account.player_id)}, and this container is of player {_named(player_id)}"
+            f"for player {_named(account.player_id)}, and this container is of player {_named(player_id)}; "
+            f"python -m workers.fleet.migrate --give {account.symbol} PLAYER changes whose it is"
         )
     return account
 

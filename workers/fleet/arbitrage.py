@@ -15,12 +15,11 @@ from workers.fleet.opportunities import Opportunity, assign, lane, rank, sendabl
 from workers.fleet.pace import EVERY, FRESH
 from workers.fleet.tables import NOBODY
 from workers.fleet.tidy import tidy
-from workers.fleet.trip import NothingGained, Trip
+from workers.fleet.trip import REST, NothingGained, Trip
 from workers.fleet.triplog import TripLog
 from workers.fleet.vessel import Vessel
 
 log = logging.getLogger(__name__)
-NO_LOT = ""  # of a purchase that nobody has begun
 
 
 @app.task(
@@ -37,7 +36,7 @@ def look(
     min_balance: int | None = None,
     ship: str | list[str] | None = None,
 ) -> Any:
-    """Send free ships on what is worth it. min_margin: percent. ship: only these. min_balance: never spend below it."""
+    """Send free ships on what is worth it. min_margin: percent. ship: only these. min_balance: from now on."""
     wishes = {"min_margin": min_margin, "max_workers": max_workers, "min_balance": min_balance, "only": _listed(ship)}
     return patiently(lambda: _look(open_office(), system, **wishes))
 
@@ -63,14 +62,14 @@ def carry(
 def _look(
     office: Office, system: str, *, min_margin: float, max_workers: int, min_balance: int | None, only: list[str]
 ) -> int:
-    if min_balance is not None:
+    if min_balance is not None and not office.here.current_iteration:  # later looks would undo an operator's own
         office.ledger.keep_at_least(min_balance)
     tidy(office)
     workers = office.here.children(live=True)
     places = office.charts.places(system)
     found = rank(office.prices.fresh(system, FRESH), places, min_margin)
     ships = free(office, carriers(office.hulls.all(EVERY / 2), only))
-    payable, ships = sendable(found, ships, most=office.ledger.affordable(NO_LOT, 1), laden=set(office.ledger.cargo()))
+    payable, ships = sendable(found, ships, most=office.ledger.affordable(REST, 1), laden=set(office.ledger.cargo()))
     chosen = assign(payable, ships, places, {each.tags.get("lane", "") for each in workers})
     sent = sum(_send(hull, each, min_margin) for each, hull in chosen[: max(0, max_workers - len(workers))])
     log.info("%d opportunities, %d workers, %d more sent", len(found), len(workers), sent)

@@ -28,7 +28,9 @@ class Vessel:
 
     @classmethod
     def read(cls, office: Office, deeds: Deeds, symbol: str) -> "Vessel":
-        return cls(office, deeds, office.api.ship(symbol))
+        ship = office.api.ship(symbol)
+        office.hulls.note(ship)
+        return cls(office, deeds, ship)
 
     @property
     def symbol(self) -> str:
@@ -77,6 +79,7 @@ class Vessel:
             self.office.api.flight_mode(self.symbol, mode)
         self._orbit()
         self._told(self.office.api.navigate(self.symbol, goal))
+        self.office.hulls.note(self.ship)
         log.info("%s flies to %s", self.symbol, goal)
         return later(duration(self.ship), **state)
 
