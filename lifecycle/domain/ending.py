@@ -22,6 +22,8 @@ class Ending:
     exit_code: int
     exit_message: str | None
     result: Any = None
+    forgiven: bool = False
+    """True for a failure that says nothing against what the container holds."""
 
 
 def completed(result: Any = None, message: str | None = None) -> Ending:
@@ -29,9 +31,9 @@ def completed(result: Any = None, message: str | None = None) -> Ending:
     return Ending(Status.COMPLETED, EXIT_COMPLETED, message, as_result(result))
 
 
-def failed(error: BaseException | str) -> Ending:
+def failed(error: BaseException | str, *, forgiven: bool = False) -> Ending:
     """The body raised `error`."""
-    return Ending(Status.FAILED, EXIT_FAILED, describe(error))
+    return Ending(Status.FAILED, EXIT_FAILED, describe(error), forgiven=forgiven)
 
 
 def describe(error: BaseException | str) -> str:

@@ -68,7 +68,7 @@ def _fail(task: "ContainerTask", execution: Execution, error: Exception) -> None
     elif isinstance(error, Reject):
         departure.end(task, execution, failed(error))
     else:
-        execution.failure = failed(_told(task, error))
+        execution.failure = failed(_told(task, error), forgiven=isinstance(error, tuple(task.forgive_on)))
 
 
 def _told(task: "ContainerTask", error: Exception) -> str:

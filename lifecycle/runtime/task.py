@@ -36,8 +36,9 @@ class ContainerTask(OnCommit, Task):
     container_type: by default the function's name in upper case. iterations: -1 runs until stopped.
     interval: seconds between iterations, in which no slot is held. grace: seconds from a stop to the kill.
     max_restarts: how often a run that was lost is started again. restart_on: errors of the body that count as such;
-    every other one fails the container at once. holds: resources of each container of this type, whoever starts it,
-    with the body's arguments in braces, as `["ship:{ship}"]`.
+    every other one fails the container at once. forgive_on: errors of the body that count for no quarantine.
+    holds: resources of each container of this type, whoever starts it, with the body's arguments in braces, as
+    `["ship:{ship}"]`.
     """
 
     abstract = True
@@ -49,6 +50,7 @@ class ContainerTask(OnCommit, Task):
     grace: float | None = None
     max_restarts: int | None = None
     restart_on: tuple[type[Exception], ...] = ()
+    forgive_on: tuple[type[Exception], ...] = ()
     holds: Sequence[str] = ()
 
     @property
@@ -71,8 +73,9 @@ class ContainerTask(OnCommit, Task):
             raise ImpossibleSettings(f"{self.name}: interval and grace cannot be negative")
         if self.max_restarts is not None and not (isinstance(self.max_restarts, int) and self.max_restarts >= 0):
             raise ImpossibleSettings(f"{self.name}: max_restarts must be a whole number from 0: {self.max_restarts!r}")
-        if not _are_errors(self.restart_on):
-            raise ImpossibleSettings(f"{self.name}: restart_on is a list of Exception classes, not {self.restart_on!r}")
+        for option in ("restart_on", "forgive_on"):
+            if not _are_errors(errors := getattr(self, option)):
+                raise ImpossibleSettings(f"{self.name}: {option} is a list of Exception classes, not {errors!r}")
         check_holds(self)
 
     def spawn(

@@ -45,7 +45,7 @@ END_LATER = (
     containers.update()
     .where(ITS_LIFE)
     .values({**ENDING, "outcome": _outcome, **OFF_NODE, "updated_at": now()})
-    .returning(*MOVED)
+    .returning(*MOVED, assignments.HOLDS)
 )
 SETTLE = (
     containers.update().where(THE_ROW, over(), no_live_child()).values({**settled(), **over_now()}).returning(*ENDED)
@@ -67,11 +67,11 @@ def end(connection: sa.Connection, container_id: str, epoch: int, ending: Ending
         "its_result": ending.result,
         "iterations_done": 1 if ending.outcome is Status.COMPLETED else 0,
     }
-    ended = _finished(connection, connection.execute(END, told).first())
-    if ended is not None:
-        return ended
-    row = connection.execute(END_LATER, told).first()
-    return None if row is None else moved(row)
+    ended = connection.execute(END, told).first()
+    row = ended or connection.execute(END_LATER, told).first()
+    if row is not None and row.holds and ending.outcome is Status.FAILED and not ending.forgiven:
+        quarantines.strike(connection, row.id, row.player_id, ending.exit_message or "")
+    return _finished(connection, ended) or (None if row is None else moved(row))
 
 
 def settle(connection: sa.Connection, container_id: str) -> Moved | None:
@@ -123,7 +123,8 @@ def _finished(connection: sa.Connection, row: Any) -> Moved | None:
         return None
     transitions.note(connection, row, by=None, why=row.exit_message)
     if row.holds:
-        quarantines.note(connection, row)
+        if row.status == Status.COMPLETED:
+            quarantines.lift(connection, row.id, row.player_id)
         assignments.release(connection, row.id, why=row.status)
     if row.previous_status == Status.STOPPING or row.status == Status.FAILED:  # no stop names any other row
         stops.finish(connection, sa.select(sa.literal(row.id)))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from lifecycle.domain.policy import STOPPED_BY_CASCADE
 from lifecycle.domain.status import TERMINAL, Status
-from lifecycle.store import assignments, quarantines, stops, transitions
+from lifecycle.store import assignments, stops, transitions
 from lifecycle.store.clock import earliest, later, latest, now
 from lifecycle.store.runs import child, no_live_child, over_now, settled, waited_for
 from lifecycle.store.tables import containers, live
@@ -245,9 +245,6 @@ def _end_idle(connection: sa.Connection, wanted: Mark) -> None:
     """What belongs to a terminal status, for all rows that the mark itself ended."""
     ended = sa.and_(c.stop_id == wanted.stop_id, c.status.in_([status.value for status in TERMINAL]))
     transitions.record(connection, ended, by=wanted.by, why=wanted.reason or wanted.message, children_first=True)
-    failed = sa.select(c.id, c.status, c.player_id, c.exit_message).where(ended, c.status == Status.FAILED.value)
-    for row in connection.execute(failed).all():  # whose body had failed before: hardly ever any
-        quarantines.note(connection, row)
     assignments.release(connection, sa.select(c.id).where(ended), why=Status.STOPPED.value)
     stops.finish(connection, sa.select(c.id).where(ended))
     stops.finish(connection, sa.select(c.id).where(c.id == wanted.container_id, sa.not_(live())))

@@ -10,7 +10,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from lifecycle.domain.policy import MAX_SECONDS, Quarantine
 from lifecycle.domain.signature import signature
-from lifecycle.domain.status import Status
 from lifecycle.errors import ResourceQuarantined
 from lifecycle.store.clock import now
 from lifecycle.store.tables import assignments, quarantines
@@ -61,16 +60,11 @@ class Quarantined:
     """True if the time has come, by the database's clock."""
 
 
-def note(connection: sa.Connection, row: Any) -> None:
-    """What an ending says of the resources still held: FAILED counts, COMPLETED clears, STOPPED does neither."""
-    if row.status == Status.FAILED:
-        strike(connection, row.id, row.player_id, row.exit_message or "")
-    elif row.status == Status.COMPLETED:
-        lift(connection, row.id, row.player_id)
-
-
 def strike(connection: sa.Connection, container_id: str, player_id: int | None, error: str) -> None:
-    """Count a failure of every resource that the container holds; another error than the last one begins at 1."""
+    """Count a failure of every resource that the container holds; another error than the last one begins at 1.
+
+    As its body fails, though it may hold them until its last child has ended.
+    """
     told = {"the_id": container_id, "its_error": signature(error)}
     connection.execute(STRIKE[connection.dialect.name, player_id is None], told)
 

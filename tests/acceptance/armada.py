@@ -98,10 +98,16 @@ class Armada(World):
 
     def best_trip(self):
         """Arguments of a worker: what gains most, by the prices that were seen."""
-        rows = self.rows("fleet_prices")
+        return self.best_trips(1)[0]
+
+    def best_trips(self, most):
+        """As `best_trip`, the next best too: no two buy the same at one market."""
+        rows, found = self.rows("fleet_prices"), {}
         pairs = [(buy, sell) for buy in rows for sell in rows if buy.good == sell.good]
-        buy, sell = max(pairs, key=lambda pair: pair[1].sell - pair[0].buy)
-        return {"good": buy.good, "buy_at": buy.waypoint, "sell_at": sell.waypoint, "min_margin": -100.0}
+        for buy, sell in sorted(pairs, key=lambda pair: pair[0].buy - pair[1].sell):
+            trip = {"good": buy.good, "buy_at": buy.waypoint, "sell_at": sell.waypoint, "min_margin": -100.0}
+            found.setdefault((buy.good, buy.waypoint), trip)
+        return list(found.values())[:most]
 
     def ended(self, container_id, patience=60):
         """The container once it has ended."""
@@ -144,7 +150,7 @@ class Armada(World):
         ledger, agent = self.ledger, self.api.agent()
         (row,) = self.rows("fleet_agents")
         settled = self.rows("fleet_entries", entries.c.status == "SETTLED")
-        found = []
+        found = self._purposes(settled)
         if row.credits != row.opening + sum(entry.amount for entry in settled):
             found.append("the account is not the sum of its entries")
         if row.credits != agent["credits"]:
@@ -155,6 +161,18 @@ class Armada(World):
         held = {each.container_id for each in self.lifecycle.assignments()}
         found += [f"{each} is ended and holds" for each in held if self.lifecycle.get(each).is_ended]
         return found + self._cargo(ledger)
+
+    def _purposes(self, settled):
+        """What is aboard for each purpose is what came aboard for it, and never less than nothing."""
+        sums, books = Counter(), {}
+        for entry in settled:
+            sums[entry.ship, entry.good, entry.purpose] += entry.aboard
+        for row in self.rows("fleet_cargo"):
+            books[row.ship, row.good, row.purpose] = row.units
+        found = [f"{units} units of {whose}" for whose, units in sums.items() if units < 0]
+        if books != {whose: units for whose, units in sums.items() if units}:
+            found.append(f"the books have {books} aboard, their entries {sums}")
+        return found
 
     def _cargo(self, ledger):
         books = ledger.cargo()
@@ -188,6 +206,10 @@ class Space:
 
     def fault(self, **what):
         httpx.post(f"{self.url.removesuffix('/v2')}/universe/faults", json=what).raise_for_status()
+
+    def faults(self):
+        """Those that nothing has met yet."""
+        return httpx.get(f"{self.url.removesuffix('/v2')}/universe/faults").json()["data"]
 
     def calls(self):
         return httpx.get(f"{self.url.removesuffix('/v2')}/universe/calls").json()["data"]

@@ -1,6 +1,7 @@
-"""The fleet for a long time, while a node is killed each minute: `python3 -m tests.acceptance.soak --minutes 30`.
+"""The fleet for a long time, while nodes are killed, trips stopped and answers lost.
 
-Prints one line of JSON: what was done, and each violation; exits with 1 if there is one.
+`python3 -m tests.acceptance.soak --minutes 30` prints one line of JSON: what was done, and each violation; it exits
+with 1 if there is one.
 """
 
 import argparse
@@ -22,6 +23,8 @@ UNIVERSE = {"ships": 12, "probes": 3, "recovery": 600}
 NODES = ("one", "two")
 SLOTS = 3
 LOOK_EVERY = 5.0
+ORDERS = ("navigate", "refuel", "purchase", "sell", "deliver", "accept", "fulfill")
+FAULTS = ({"status": 503}, {"lost": True}, {"delay": 1.0}, {"late": 1.0})
 DISCOVERED_WITHIN = 90.0
 
 
@@ -64,6 +67,7 @@ def soak(armada, told):
     while time.monotonic() < end:
         time.sleep(min(LOOK_EVERY, max(0.0, end - time.monotonic())))
         held += held_by_the_dead(armada)
+        trouble(armada, chance)
         if time.monotonic() >= next_kill:
             victim = nodes.pop(chance.randrange(len(nodes)))
             victim.signal_all(signal.SIGKILL)
@@ -72,6 +76,13 @@ def soak(armada, told):
     ended_by_itself = armada.lifecycle.get(root).is_ended
     stop(armada, root)
     return summary(armada, kills, [*held, *(["the fleet has ended by itself"] if ended_by_itself else [])])
+
+
+def trouble(armada, chance):
+    """One order goes wrong, and one trip is stopped wherever it is."""
+    armada.universe.fault(method="POST", path=f"/v2/my/*/{chance.choice(ORDERS)}", **chance.choice(FAULTS))
+    if trips := armada.live("ARBITRAGE_WORKER"):
+        armada.lifecycle.stop(chance.choice(trips).id, wait=False)
 
 
 def held_by_the_dead(armada):

@@ -94,6 +94,7 @@ def test_ten_workers_at_once_do_not_overspend_together(new_armada):
     minimum = armada.ledger.credits()[0] - 3_000
     armada.ledger.keep_at_least(minimum)
     trip = armada.best_trip()
+    armada.universe.fault(method="POST", path="/v2/my/ships/*/purchase", times=100, delay=0.3)
     armada.begin_all("ARBITRAGE_WORKER", [{"ship": ship, **trip} for ship in armada.ships()])
     eventually("all ten ended", lambda: ended(armada) == 10, 90)
     bought = armada.deeds("BUY")
@@ -110,17 +111,19 @@ def test_ten_workers_at_once_do_not_overspend_together(new_armada):
     assert all("may be spent" in message for message in refused)
 
 
-def test_a_worker_that_gains_nothing_is_failed_and_its_run_is_written(armada):
+def test_a_worker_that_gains_nothing_is_failed_and_its_run_is_written_and_its_ship_is_not_to_blame(armada):
     ship, home = armada.ships()[0], armada.api.agent()["headquarters"]
     good = armada.api.market(home)["exports"][0]["symbol"]
-    worker = armada.begin("ARBITRAGE_WORKER", ship=ship, good=good, buy_at=home, sell_at=home)
-    row = armada.ended(worker)
+    for _ in range(3):
+        worker = armada.begin("ARBITRAGE_WORKER", ship=ship, good=good, buy_at=home, sell_at=home)
+        row = armada.ended(worker)
     assert (row.status, row.exit_code) == ("FAILED", 1)
     assert row.exit_message.startswith("NothingGained: ")
     log = armada.rows("arbitrage_execution_logs")[-1]
     assert (log.container_id, log.success, log.error_message) == (worker, False, row.exit_message)
     assert log.units_purchased == 0
     assert not armada.lifecycle.assignments()
+    assert not armada.lifecycle.quarantined()
 
 
 def test_a_lost_scout_is_replaced_and_what_scouts_write_is_what_arbitrage_reads(new_armada):
@@ -186,6 +189,17 @@ def test_a_token_belongs_to_one_player(armada):
     row = armada.ended(other)
     assert row.status is Status.FAILED
     assert row.exit_message.startswith("WrongPlayer: the token is that of agent TORWINDO")
+    (worker,) = armada.begin_all("ARBITRAGE_WORKER", [unknown_trip()], player=13)
+    assert armada.ended(worker).status is Status.FAILED
+    assert run_of(armada, worker).error_message.startswith("WrongPlayer: ")
+
+
+def test_a_run_without_a_ship_is_written_too(armada):
+    worker = armada.begin("ARBITRAGE_WORKER", **unknown_trip())
+    row = armada.ended(worker)
+    log = run_of(armada, worker)
+    assert (log.ship_symbol, log.success, log.error_message) == ("NONE-1", False, row.exit_message)
+    assert (log.units_purchased, log.current_location) == (0, None)
 
 
 def far_market(armada):
@@ -200,6 +214,15 @@ def flying(armada):
 
 def ended(armada):
     return sum(each.is_ended for each in armada.of_type("ARBITRAGE_WORKER"))
+
+
+def unknown_trip():
+    return {"ship": "NONE-1", "good": "IRON", "buy_at": "X1-AA-1", "sell_at": "X1-AA-2"}
+
+
+def run_of(armada, worker):
+    (log,) = [each for each in armada.rows("arbitrage_execution_logs") if each.container_id == worker]
+    return log
 
 
 def lists(armada):

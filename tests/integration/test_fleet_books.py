@@ -11,10 +11,10 @@ from sqlalchemy.exc import IntegrityError
 pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 
 from lifecycle.store.engine import Database
-from workers.fleet.account import WrongPlayer, found_or_made
+from workers.fleet.account import DeadEra, WrongPlayer, found_or_made
 from workers.fleet.errors import NotConfigured
-from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Entry, Ledger, Overspent
-from workers.fleet.migrate import check, migrate
+from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Cargo, Entry, Ledger, Overspent
+from workers.fleet.migrate import check, give, migrate
 from workers.fleet.opportunities import Opportunity
 from workers.fleet.prices import Prices
 from workers.fleet.tables import NOBODY, agents, metadata, now
@@ -72,6 +72,10 @@ def test_without_them_it_says_what_to_run(database_url):
     database = Database(database_url)
     with pytest.raises(NotConfigured, match=r"run python -m workers\.fleet\.migrate"):
         check(database)
+    migrate(database)
+    metadata.tables["arbitrage_execution_logs"].drop(database.engine)
+    with pytest.raises(NotConfigured, match=r"run python -m workers\.fleet\.migrate"):
+        check(database)
     database.dispose()
 
 
@@ -94,6 +98,26 @@ def test_after_a_reset_the_books_begin_anew(books, account, ledger):
     assert new.id != account.id
     assert Ledger(books, new).credits() == (10_000, 0)
     assert Ledger(books, new).cargo() == {}
+
+
+def test_books_are_given_to_another_player(books, account):
+    give(books, AGENT["symbol"], 13)
+    assert found_or_made(books, AGENT, ERA, 13).id == account.id
+    with pytest.raises(WrongPlayer, match=r"python -m workers\.fleet\.migrate --give TORWINDO PLAYER"):
+        found_or_made(books, AGENT, ERA, 12)
+    found_or_made(books, {**AGENT, "symbol": "OTHER"}, ERA, 14)
+    with pytest.raises(NotConfigured, match="player 14 has the books of another agent"):
+        give(books, AGENT["symbol"], 14)
+    with pytest.raises(NotConfigured, match="there are no books of agent NOBODY"):
+        give(books, "NOBODY", 15)
+
+
+def test_a_container_of_an_era_that_is_over_does_not_go_on(books, account):
+    account.check_era(None)
+    account.check_era(ERA)
+    new = found_or_made(books, AGENT, "2026-11-29", 12)
+    with pytest.raises(DeadEra, match="the universe of 2026-11-01 is over, this one began 2026-11-29"):
+        new.check_era(ERA)
 
 
 def test_two_who_open_the_books_at_once_open_the_same(books):
@@ -160,6 +184,21 @@ def test_many_who_reserve_at_once_do_not_overspend_together(ledger):
         assert sum(hands.map(reserve, range(10))) == 5_000
 
 
+def test_who_saw_a_price_before_another_bought_looks_again(ledger):
+    """Each purchase raises the price: of two who saw the same one, the second would pay more than it has set aside."""
+    seen = ledger.newest("X1-AA-1", "IRON")
+    first = ledger.reserve(entry(held=100), newest=seen)
+    with pytest.raises(Busy, match="IRON is being bought at X1-AA-1"):
+        ledger.reserve(entry(held=100, lot="c-2"), newest=seen)
+    with pytest.raises(Busy):
+        ledger.newest("X1-AA-1", "IRON")
+    assert ledger.reserve(entry(held=100, good="GOLD"), newest=ledger.newest("X1-AA-1", "GOLD"))
+    ledger.settle(first, -100)
+    with pytest.raises(Busy, match="IRON was bought at X1-AA-1 meanwhile"):
+        ledger.reserve(entry(held=100, lot="c-2"), newest=seen)
+    assert ledger.reserve(entry(held=100, lot="c-2"), newest=ledger.newest("X1-AA-1", "IRON"))
+
+
 @pytest.mark.postgres
 def test_the_second_waits_until_the_first_has_committed(postgres_url):
     """The order that a reading without a lock would get wrong, forced: the second begins while the first is open."""
@@ -202,14 +241,12 @@ def test_an_entry_is_closed_once(ledger):
     assert ledger.left() == []
 
 
-def test_a_lost_answer_puts_the_question_off(ledger):
+def test_who_looks_after_an_order_waits_from_the_first_look(ledger):
+    """However long it had waited to be sent: by its age it would be over at once."""
     held = ledger.reserve(entry(units=5, aboard=5, held=500))
-    ledger.doubt(held)
-    (left,) = ledger.left()
-    assert left.asked_at > held.asked_at
-    ledger.settle(held, -450)
-    ledger.doubt(held)
-    assert ledger.left() == []
+    assert ledger.waited(held) == 0
+    assert 0 < ledger.waited(held) < 10
+    assert ledger.waited(held) > 0
 
 
 def test_two_who_settle_the_same_pay_once(ledger):
@@ -236,6 +273,17 @@ def test_cargo_is_what_came_aboard_less_what_went_by_purpose(ledger):
     assert ledger.credits()[0] == 10_000 - 1_400 + 900
     assert [each.kind for each in ledger.of_lot("c-1")] == [BUY, SELL]
     assert [each.units for each in ledger.of_purpose("contract:7")] == [4]
+
+
+def test_what_was_written_twice_is_aboard_once(ledger):
+    held = ledger.reserve(entry(units=5, aboard=5, held=500))
+    for _ in range(2):
+        ledger.settle(held, -500)
+    assert ledger.cargo()["S1"] == [Cargo("IRON", "arbitrage", 5)]
+    ledger.settle(ledger.reserve(entry(SELL, units=5, aboard=-5)), 500)
+    assert ledger.cargo() == {}
+    with ledger._database.read() as connection:
+        assert not connection.execute(sa.select(metadata.tables["fleet_cargo"])).all(), "no row is left of it"
 
 
 def test_credits_are_corrected_only_if_nothing_was_done_meanwhile(ledger):
@@ -285,14 +333,24 @@ def test_old_prices_are_not_traded_on(books, account):
     assert prices.fresh("X1-AA", 60) == []
     assert len(prices.fresh("X1-AA", 62)) == 1
     assert prices.fresh("X1-BB", 62) == []
+    assert prices.last("X1-AA-1", "IRON").sell == 90, "but it is the last that is known"
+    assert prices.last("X1-AA-1", "GOLD") is prices.last("X1-BB-1", "IRON") is None
 
 
 def test_tours_are_replaced_as_a_whole(books, account):
     book = TourBook(books, account)
-    book.replace({"P1": ["A", "B"], "P2": ["C"]})
-    book.replace({"P2": ["C", "A", "B"]})
-    assert book.all() == {"P2": ["C", "A", "B"]}
+    book.replace("X1", {"P1": ["A", "B"], "P2": ["C"]})
+    book.replace("X1", {"P2": ["C", "A", "B"]})
+    assert book.all("X1") == {"P2": ["C", "A", "B"]}
     assert book.of("P1") == []
+
+
+def test_tours_of_one_system_are_not_anothers(books, account):
+    book = TourBook(books, account)
+    book.replace("X1", {"P1": ["A"]})
+    book.replace("X2", {"P2": ["B"]})
+    assert (book.all("X1"), book.all("X2")) == ({"P1": ["A"]}, {"P2": ["B"]})
+    assert (book.of("P1"), book.of("P2")) == (["A"], ["B"])
 
 
 def test_one_contract_at_a_time_is_a_rule_of_the_database(books, account):
@@ -324,20 +382,24 @@ def test_a_contract_is_taken_over_by_one(books, account):
 
 
 def test_a_run_is_no_success_until_it_is_closed(books, account, ledger):
-    runs = TripLog(books, account)
+    runs = TripLog(books, account.player_id)
     numbers = {"buy_price": 100, "sell_price": 120, "units": 10, "distance": 5.0, "supply": "HIGH", "activity": None}
     expected = Opportunity(good="IRON", buy_at="A", sell_at="B", **numbers)
-    ship = {"symbol": "S1", "cargo": {"capacity": 40, "units": 0}, "fuel": {"current": 1, "capacity": 2}}
+    ship = {"cargo": {"capacity": 40, "units": 0}, "fuel": {"current": 1, "capacity": 2}}
     ship["nav"] = {"waypointSymbol": "A"}
     for _ in range(2):
-        runs.begin("c-1", expected, ship)
+        runs.begin("c-1", expected, "S1")
+        runs.ready("c-1", ship)
     assert runs.under_way() == ["c-1"]
     bought(ledger)
     ledger.settle(ledger.reserve(entry(SELL, units=10, aboard=-10)), 1_250, price=125)
     came = runs.close("c-1", ledger.of_lot("c-1"))
     assert (came["actual_net_profit"], came["units_sold"], came["margin_accuracy"]) == (250, 10, 5.0)
     assert runs.under_way() == []
-    assert runs.close("c-9", [], "never begun") == {}
+    runs.close("c-1", [], "ended before its trip was over")
+    with books.read() as connection:
+        (log,) = connection.execute(sa.select(metadata.tables["arbitrage_execution_logs"]))
+    assert (log.success, log.error_message, log.actual_net_profit, log.current_location) == (True, None, 250, "A")
 
 
 def test_a_row_of_one_account_is_not_anothers(books, account, ledger):

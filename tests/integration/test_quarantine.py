@@ -158,15 +158,26 @@ def test_without_resources_nothing_is_counted_or_asked(grove):
     assert [statement for statement in seen if "quarantines" in statement] == []
 
 
-def test_a_failed_parent_counts_once_when_its_children_have_ended(grove):
+def test_a_failed_parent_counts_once_as_its_body_fails(grove):
     fail(grove, times=2)
     grove.run("coord-123", resources=(SHIP,))
     grove.run("worker-1", "coord-123")
     grove.end("coord-123", failed("KeyError: fuel 9"))
-    assert rows(grove)[0][2] == 2
+    assert rows(grove)[0][2] == 3
     grove.end("worker-1", completed())
     assert (grove.status("coord-123"), rows(grove)[0][2]) == ("FAILED", 3)
     refusal(grove)
+
+
+def test_a_forgiven_failure_neither_counts_nor_clears(grove):
+    fail(grove, times=2)
+    grove.end(hold(grove), failed("NothingGained: 3 %", forgiven=True))
+    grove.run("coord-124", resources=(SHIP,))
+    grove.run("worker-2", "coord-124")
+    grove.end("coord-124", failed("NothingGained: 4 %", forgiven=True))
+    grove.end("worker-2", completed())
+    assert grove.status("coord-124") == "FAILED"
+    assert rows(grove) == [(SHIP, None, 2, "KeyError: fuel #")]
 
 
 def test_a_container_whose_restarts_are_spent_counts(grove):

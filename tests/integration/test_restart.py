@@ -302,6 +302,7 @@ def test_a_task_says_how_often_or_the_settings_do(database, option, setting, all
         ({"restart_on": ["ValueError"]}, "other: restart_on is a list of Exception classes"),
         ({"restart_on": [KeyboardInterrupt]}, "other: restart_on is a list of Exception classes"),
         ({"restart_on": ConnectionError}, "other: restart_on is a list of Exception classes"),
+        ({"forgive_on": ["ValueError"]}, "other: forgive_on is a list of Exception classes"),
     ],
 )
 def test_options_that_cannot_be_meant(sqlite_url, option, said):

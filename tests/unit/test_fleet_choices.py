@@ -1,17 +1,24 @@
 """What the fleet chooses: rules without a ship, a market or a database."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 
 from workers.fleet.deeds import aboard, after
-from workers.fleet.hulls import Hull, carriers
+from workers.fleet.hulls import Hull, carriers, paced
 from workers.fleet.ledger import Overspent, set_aside
-from workers.fleet.opportunities import Opportunity, assign, margin, rank
+from workers.fleet.opportunities import Opportunity, assign, margin, rank, sendable
+from workers.fleet.pace import EVERY, FRESH
 from workers.fleet.prices import Price, cheapest, dearest, seen_in
+from workers.fleet.route import distance, seconds
 from workers.fleet.tours import fits, rotated, split
+from workers.fleet.universe.clock import Clock
+from workers.fleet.universe.ship import PROBE
+from workers.fleet.universe.world import Plan, Universe
+from workers.fleet.vessel import duration, until
 
 PLACES = {
     name: {"symbol": name, "x": x, "y": 0, "is_market": True, "type": "PLANET"}
@@ -70,11 +77,24 @@ def test_each_opportunity_gets_the_closest_free_ship_and_a_lane_one():
     assert assign([best], [hull("S4", "X2-FAR")], PLACES, set()) == []
 
 
+def test_nobody_is_sent_for_what_may_not_be_bought_but_to_sell_what_is_aboard():
+    dear, cheap = replace(opportunity("GOLD", "A", "B"), buy_price=900), opportunity("IRON", "A", "B")
+    ships = [hull("S1", "A"), hull("S2", "B")]
+    assert sendable([dear, cheap], ships, most=899, laden={"S2"}) == ([cheap], ships)
+    assert sendable([dear, cheap], ships, most=9, laden=set()) == ([dear, cheap], [])
+    assert sendable([dear, cheap], ships, most=9, laden={"S2"}) == ([dear, cheap], ships[1:])
+
+
 def test_haulers_carry_and_without_any_whoever_can():
     fleet = [hull("S1", "A", "COMMAND"), hull("S2", "A"), hull("S3", "A", "SATELLITE", 0)]
     assert [each.symbol for each in carriers(fleet, [])] == ["S2"]
     assert [each.symbol for each in carriers([fleet[0], fleet[2]], [])] == ["S1"]
     assert [each.symbol for each in carriers(fleet, ["S1", "S3"])] == ["S1"]
+
+
+def test_a_large_fleet_is_listed_more_seldom():
+    assert [paced(15, count) for count in (0, 20, 21, 80, 81, 200)] == [15, 15, 15, 15, 20, 45]
+    assert paced(0.5, 20) == 0.5
 
 
 def test_markets_are_split_so_that_each_is_on_one_tour():
@@ -89,6 +109,17 @@ def test_more_probes_than_markets_look_twice_and_none_at_nothing():
     assert split(["A"], {"P1": "A", "P2": "B"}, PLACES) == {"P1": ["A"], "P2": ["A"]}
     assert split([], {"P1": "A"}, PLACES) == {"P1": []}
     assert split(["A"], {}, PLACES) == {}
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_what_a_scout_has_seen_is_fresh_until_it_comes_by_again_in_real_time(seed):
+    universe = Universe(Plan(seed=seed), Clock(compression=1))
+    places = {each.symbol: each.end() for each in universe.galaxy.waypoints.values()}
+    home = universe.galaxy.headquarters.symbol
+    tours = split(sorted(universe.galaxy.markets), {"P1": home, "P2": home}, places)
+    for tour in tours.values():
+        legs = zip(tour, [*tour[1:], tour[0]], strict=True)
+        assert sum(seconds(distance(places[one], places[other]), PROBE.speed) for one, other in legs) + EVERY < FRESH
 
 
 @pytest.mark.parametrize(("here", "first"), [("B", "B"), ("D", "C"), ("X9-FAR", "A")])
@@ -117,6 +148,20 @@ def test_more_is_set_aside_than_was_asked_and_never_less():
     assert set_aside(10, 100) == 1100
     assert set_aside(1, 1) == 2
     assert str(Overspent(5, 3)) == "5 credits are more than the 3 that may be spent now"
+
+
+def test_a_flight_takes_as_long_as_the_api_says_by_whatever_clock():
+    route = {"departureTime": "2020-01-01T00:00:00.000Z", "arrival": "2020-01-01T00:01:30.500Z"}
+    assert duration({"nav": {"route": route}}) == 90.5
+
+
+def test_a_ship_that_should_have_arrived_by_our_clock_is_asked_ever_more_seldom():
+    arrival, asked = datetime(2026, 1, 1, tzinfo=UTC), []
+    at = arrival - timedelta(seconds=20)
+    while at < arrival + timedelta(seconds=60):
+        asked.append(until(arrival, at))
+        at += timedelta(seconds=asked[-1])
+    assert asked == [20, 1, 1, 2, 4, 8, 16, 32]
 
 
 def test_a_ship_after_an_answer_is_as_the_answer_says():

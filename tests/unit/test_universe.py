@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 from workers.fleet import route
+from workers.fleet.client import asked_wait
 from workers.fleet.errors import NotConfigured, Refused
 from workers.fleet.settings import Settings
 from workers.fleet.universe import trade
@@ -114,6 +115,14 @@ def test_the_time_of_a_flight(length, speed, mode, expected):
     assert route.seconds(length, speed, mode) == expected
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("2", 2.0), ("0.75", 0.75), ("", 0.0), ("-1", 0.0), ("nan", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)],
+)
+def test_how_long_the_api_asks_to_wait(header, expected):
+    assert asked_wait(header) == expected
+
+
 @pytest.mark.parametrize(("mode", "expected"), [("CRUISE", 21), ("STEALTH", 21), ("BURN", 42), ("DRIFT", 1)])
 def test_the_fuel_of_a_flight(mode, expected):
     assert route.fuel(20.5, mode) == expected
@@ -132,6 +141,15 @@ def test_the_system_of_a_waypoint():
 def test_one_seed_makes_one_universe(seed):
     assert Game(seed=seed).contents() == Game(seed=seed).contents()
     assert Game(seed=seed).agent.token == Game(seed=seed).agent.token
+
+
+def test_a_token_ends_with_its_universe():
+    game, hand = Game(), Hand()
+    hand.move(1)
+    again = Universe(Plan(), Clock(1.0, 0.0, hand))
+    again.register("TORWINDO")
+    with pytest.raises(Refusal, match="not of this universe"):
+        again.agent(f"Bearer {game.agent.token}")
 
 
 def test_another_seed_makes_another_one():

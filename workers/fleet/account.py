@@ -20,6 +20,10 @@ class WrongPlayer(FleetError):
     """The token is that of an agent whose books are another player's, or the player has another agent."""
 
 
+class DeadEra(FleetError):
+    """The container began before a reset of the universe: what it had to do is gone with its ship's cargo."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """One row of `fleet_agents`; after a reset of the universe a new one begins, and the old one stays as it was."""
@@ -30,9 +34,17 @@ class Account:
     player_id: int
     headquarters: str
 
+    def check_era(self, began: str | None) -> None:
+        """Raises DeadEra for a container that began in another one; None is one that begins now."""
+        if began not in {None, self.era}:
+            raise DeadEra(f"the universe of {began} is over, this one began {self.era}")
+
 
 def open_account(api: Client, database: Any, player_id: int | None) -> Account:
-    """The account of this token's agent for this player; once for each process. Raises WrongPlayer."""
+    """The account of this token's agent for this player; once for each process, for a token is good for one era.
+
+    Raises WrongPlayer.
+    """
     return _opened(os.getpid(), api, database, NOBODY if player_id is None else player_id)
 
 
@@ -48,7 +60,8 @@ def found_or_made(database: Any, agent: Any, era: str, player_id: int) -> Accoun
     if (account.symbol, account.player_id) != (agent["symbol"], player_id):
         raise WrongPlayer(
             f"the token is that of agent {agent['symbol']}, but the books of era {era} have agent {account.symbol} "
-            f"for player {_named(account.player_id)}, and this container is of player {_named(player_id)}"
+            f"for player {_named(account.player_id)}, and this container is of player {_named(player_id)}; "
+            f"python -m workers.fleet.migrate --give {account.symbol} PLAYER changes whose it is"
         )
     return account
 

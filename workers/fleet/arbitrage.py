@@ -3,17 +3,19 @@
 import logging
 from typing import Any
 
-from lifecycle import ContainerTask, ResourceHeld, ResourceQuarantined, StoreUnreachable
+from lifecycle import ContainerTask, ResourceHeld, ResourceQuarantined, StoreUnreachable, current_container
 from workers import app
 from workers.fleet.errors import Unreachable
 from workers.fleet.free import free
 from workers.fleet.hulls import Hull, carriers
 from workers.fleet.inquiry import ANYBODY
+from workers.fleet.migrate import check
 from workers.fleet.office import COORDINATOR, WORKER, Office, open_office, patiently
-from workers.fleet.opportunities import Opportunity, assign, lane, rank
+from workers.fleet.opportunities import Opportunity, assign, lane, rank, sendable
 from workers.fleet.pace import EVERY, FRESH
+from workers.fleet.tables import NOBODY
 from workers.fleet.tidy import tidy
-from workers.fleet.trip import Trip
+from workers.fleet.trip import REST, NothingGained, Trip
 from workers.fleet.triplog import TripLog
 from workers.fleet.vessel import Vessel
 
@@ -34,12 +36,14 @@ def look(
     min_balance: int | None = None,
     ship: str | list[str] | None = None,
 ) -> Any:
-    """Send free ships on what is worth it. min_margin: percent. ship: only these. min_balance: never spend below it."""
+    """Send free ships on what is worth it. min_margin: percent. ship: only these. min_balance: from now on."""
     wishes = {"min_margin": min_margin, "max_workers": max_workers, "min_balance": min_balance, "only": _listed(ship)}
     return patiently(lambda: _look(open_office(), system, **wishes))
 
 
-@app.task(base=ContainerTask, container_type="ARBITRAGE_WORKER", holds=["ship:{ship}"], **WORKER)
+@app.task(
+    base=ContainerTask, container_type="ARBITRAGE_WORKER", holds=["ship:{ship}"], forgive_on=[NothingGained], **WORKER
+)
 def carry(
     ship: str,
     *,
@@ -52,20 +56,21 @@ def carry(
     """One trip with one good; seen: the rest of the opportunity, as its coordinator saw it."""
     expected = {"buy_price": 0, "sell_price": 0, "units": 0, "distance": 0.0, "supply": None, "activity": None}
     opportunity = Opportunity(**{**expected, **(seen or {}), "good": good, "buy_at": buy_at, "sell_at": sell_at})
-    return patiently(lambda: _carry(open_office(), ship, opportunity, min_margin))
+    return patiently(lambda: _carry(ship, opportunity, min_margin))
 
 
 def _look(
     office: Office, system: str, *, min_margin: float, max_workers: int, min_balance: int | None, only: list[str]
 ) -> int:
-    if min_balance is not None:
+    if min_balance is not None and not office.here.current_iteration:  # later looks would undo an operator's own
         office.ledger.keep_at_least(min_balance)
     tidy(office)
     workers = office.here.children(live=True)
     places = office.charts.places(system)
     found = rank(office.prices.fresh(system, FRESH), places, min_margin)
     ships = free(office, carriers(office.hulls.all(EVERY / 2), only))
-    chosen = assign(found, ships, places, {each.tags.get("lane", "") for each in workers})
+    payable, ships = sendable(found, ships, most=office.ledger.affordable(REST, 1), laden=set(office.ledger.cargo()))
+    chosen = assign(payable, ships, places, {each.tags.get("lane", "") for each in workers})
     sent = sum(_send(hull, each, min_margin) for each, hull in chosen[: max(0, max_workers - len(workers))])
     log.info("%d opportunities, %d workers, %d more sent", len(found), len(workers), sent)
     return sent
@@ -84,16 +89,21 @@ def _send(hull: Hull, each: Opportunity, min_margin: float) -> bool:
     return True
 
 
-def _carry(office: Office, symbol: str, opportunity: Opportunity, min_margin: float) -> Any:
-    """A run that fails says so in its row as well."""
-    runs = TripLog(office.lifecycle.database, office.account)
+def _carry(symbol: str, opportunity: Opportunity, min_margin: float) -> Any:
+    """A run that fails says so in its row as well, also one that never saw the books or its ship."""
+    database, here, office = app.lifecycle.database, current_container(), None
+    check(database)
+    runs = TripLog(database, NOBODY if here.player_id is None else here.player_id)
+    runs.begin(here.id, opportunity, symbol)
     try:
+        office = open_office()
         vessel = Vessel.read(office, office.deeds(ANYBODY), symbol)
         return vessel.not_ready() or Trip(office, vessel, opportunity, min_margin).go_on()
     except (Unreachable, StoreUnreachable):
         raise
     except Exception as error:
-        runs.close(office.here.id, office.ledger.of_lot(office.here.id), f"{type(error).__name__}: {error}")
+        own = [] if office is None else office.ledger.of_lot(here.id)
+        runs.close(here.id, own, f"{type(error).__name__}: {error}")
         raise
 
 

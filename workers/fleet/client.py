@@ -1,6 +1,7 @@
 """The API, as pipelines call it."""
 
 import os
+import re
 from functools import cache
 from typing import Any, cast
 
@@ -26,6 +27,11 @@ ORDER = Retry(
 )
 
 
+def asked_wait(header: str) -> float:
+    """Seconds of a Retry-After, which the API gives with a fraction; none of a date or of nonsense."""
+    return float(header) if re.fullmatch(r"\d+(\.\d+)?", header) else 0.0
+
+
 class InTurn(httpx.BaseTransport):
     """Sends each request, also a repeated one, when its turn has come."""
 
@@ -35,9 +41,9 @@ class InTurn(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self._limit.take()
         response = self._transport.handle_request(request)
-        wait = response.headers.get("Retry-After", "")
-        if response.status_code == BUSY and wait.isdigit():
-            self._limit.hold(min(float(wait), WAITS["max_backoff_wait"]))
+        wait = asked_wait(response.headers.get("Retry-After", ""))
+        if response.status_code == BUSY and wait:
+            self._limit.hold(min(wait, WAITS["max_backoff_wait"]))
         return response
 
     def close(self) -> None:
@@ -48,7 +54,7 @@ class Client:
     """Methods return the answer's `data`; they raise Refused if the API says no, Unreachable if it says nothing."""
 
     def __init__(self, settings: Settings) -> None:
-        limit = Limit(settings.redis_url, f"fleet:turn:{settings.url}", settings.rate, settings.burst)
+        limit = Limit(settings.redis_url, f"fleet:turn:{settings.url.rstrip('/')}", settings.rate, settings.burst)
         self._http = httpx.Client(
             base_url=settings.url,
             headers={"Authorization": f"Bearer {settings.token}"},

@@ -8,13 +8,13 @@ from sqlalchemy.exc import IntegrityError
 from lifecycle import ContainerTask, ResourceHeld, ResourceQuarantined
 from workers import app
 from workers.fleet.charts import nearest_first
-from workers.fleet.errand import Errand
+from workers.fleet.errand import Errand, obstacle, source
 from workers.fleet.free import free
 from workers.fleet.hulls import Hull
 from workers.fleet.ledger import Cargo
 from workers.fleet.office import COORDINATOR, WORKER, Office, open_office, patiently
-from workers.fleet.pace import EVERY, FRESH
-from workers.fleet.prices import cheapest
+from workers.fleet.pace import EVERY
+from workers.fleet.prices import Price
 from workers.fleet.route import system_of
 from workers.fleet.tidy import tidy
 from workers.fleet.vessel import Vessel
@@ -60,50 +60,63 @@ def _begin(office: Office, flows: Workflows, flow: Workflow | None, hull: Hull) 
 
 
 def _best(office: Office, flow: Workflow | None) -> Hull | None:
-    """The ship that carries the contract's cargo, else one without any, the closest to where it is sold."""
+    """The ship that carries the contract's cargo, else the closest to where it is sold, if possible with an empty hold.
+
+    None where nothing can be done for the contract now: a ship that waits for prices or credits earns nothing.
+    """
     hulls = [hull for hull in office.hulls.all(EVERY / 2) if hull.capacity > 0]
-    held, cargo = office.hulls.holders(), office.ledger.cargo()
-    if flow is not None and flow.contract is not None:
-        loaded = [hull for hull in hulls if _carries(cargo.get(hull.symbol, []), flow.contract)]
+    cargo = office.ledger.cargo()
+    contract = None if flow is None or flow.contract is None else office.api.contract(flow.contract)
+    if contract is not None:
+        loaded = [hull for hull in hulls if _carries(cargo.get(hull.symbol, []), contract["id"])]
         if loaded:
+            held = office.hulls.holders()
             return next((hull for hull in loaded if hull.symbol not in held), None)
-    empty = [hull for hull in free(office, hulls) if not cargo.get(hull.symbol)]
-    start = _where_sold(office, flow)
-    if start is None or not empty:
-        return next(iter(empty), None)
-    order = nearest_first(office.charts.places(system_of(start)), start, sorted({hull.waypoint for hull in empty}))
-    return next(hull for hull in empty if hull.waypoint == order[0])
+        if why := obstacle(office, contract):
+            log.info("%s: %s", contract["id"], why)
+            return None
+    home = system_of(office.account.headquarters)
+    able = [hull for hull in free(office, hulls) if hull.system == home]
+    empty = [hull for hull in able if not cargo.get(hull.symbol)]
+    return _closest(office, empty or able, None if contract is None else source(office, contract))
+
+
+def _closest(office: Office, hulls: list[Hull], goal: Price | None) -> Hull | None:
+    if goal is None or not hulls:
+        return next(iter(hulls), None)
+    places = office.charts.places(system_of(goal.waypoint))
+    order = nearest_first(places, goal.waypoint, sorted({hull.waypoint for hull in hulls}))
+    return next(hull for hull in hulls if hull.waypoint == order[0])
 
 
 def _carries(cargo: list[Cargo], contract: str) -> bool:
     return any(each.purpose == purpose(contract) for each in cargo)
 
 
-def _where_sold(office: Office, flow: Workflow | None) -> str | None:
-    """The cheapest market of what the contract asks for, if it is known."""
-    if flow is None or flow.contract is None:
-        return None
-    contract = office.api.contract(flow.contract)
-    goods = [each["tradeSymbol"] for each in contract["terms"]["deliver"]]
-    best = cheapest(office.prices.fresh(system_of(office.account.headquarters), FRESH), goods[0]) if goods else None
-    return None if best is None else best.waypoint
-
-
 def _work(office: Office, symbol: str) -> Any:
     """Started by hand it takes the account's contract, if no other container does."""
-    flow = _own(office)
+    flow = _own(office, symbol)
     deeds = office.deeds(purpose(flow.contract) if flow.contract else "")
     vessel = Vessel.read(office, deeds, symbol)
     return vessel.not_ready() or Errand(office, vessel, flow).go_on()
 
 
-def _own(office: Office) -> Workflow:
+def _refuse_others(office: Office, contract: str, symbol: str) -> None:
+    """What is aboard another ship would be bought again."""
+    for ship, cargo in office.ledger.cargo().items():
+        if ship != symbol and _carries(cargo, contract):
+            raise ContractTaken(f"{ship} carries the goods of contract {contract}")
+
+
+def _own(office: Office, symbol: str) -> Workflow:
     flows = Workflows(office.lifecycle.database, office.account)
     if (found := flows.of(office.here.id)) is not None:
         return found
     flow = flows.open()
     if flow is not None and not office.has_ended(flow.container_id):
         raise ContractTaken(f"container {flow.container_id} works on the contract")
+    if flow is not None and flow.contract is not None:
+        _refuse_others(office, flow.contract, symbol)
     try:
         with office.lifecycle.database.begin() as connection:
             flows.take(connection, flow, office.here.id)

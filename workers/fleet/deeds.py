@@ -8,7 +8,7 @@ from typing import Any
 
 from lifecycle import shield
 from workers.fleet.client import Client
-from workers.fleet.errors import Refused, Unreachable
+from workers.fleet.errors import Refused
 from workers.fleet.ledger import ACCEPT, BUY, DELIVER, FULFILL, JETTISON, REFUEL, SELL, Entry, Ledger, set_aside
 from workers.fleet.route import FUEL_A_UNIT
 from workers.fleet.shapes import Contract, Ship
@@ -25,7 +25,7 @@ class Deeds:
     """What one container does with the ship that it holds; each method gives the ship as it is afterwards.
 
     Raises Refused with nothing done; Unreachable with its entry left RESERVED, for an inquiry to close; and Overspent,
-    where the account's guards allow no such expense, with no order given.
+    where the account's guards allow no such expense, with no order given. fence: raises where the ship is not its own.
     """
 
     api: Client
@@ -33,12 +33,13 @@ class Deeds:
     container_id: str
     purpose: str
     lot: str
+    fence: Callable[[str], None]
 
-    def buy(self, ship: Ship, good: str, units: int, price: int) -> Ship:
-        """price: what a unit was seen to cost; a little more is set aside."""
+    def buy(self, ship: Ship, good: str, units: int, price: int, *, newest: int) -> Ship:
+        """price: what a unit was seen to cost, after that newest purchase; a little more is set aside. Raises Busy."""
         held = set_aside(units, price)
         entry = self._entry(BUY, ship, good=good, units=units, aboard=units, held=held, price=price)
-        return self._do(entry, ship, lambda: self.api.purchase(ship["symbol"], good, units))
+        return self._do(entry, ship, lambda: self.api.purchase(ship["symbol"], good, units), newest)
 
     def sell(self, ship: Ship, good: str, units: int, price: int, **whose: str) -> Ship:
         """whose: the purpose and the lot of cargo that this container did not buy."""
@@ -82,17 +83,15 @@ class Deeds:
         before = {"before": aboard(ship, values["good"])} if "good" in values else {}
         return Entry(kind=kind, **{**whose, **where, **before, **values})
 
-    def _do(self, entry: Entry, ship: Ship, order: Callable[[], Answer]) -> Ship:
+    def _do(self, entry: Entry, ship: Ship, order: Callable[[], Answer], newest: int | None = None) -> Ship:
         """Write it down, give the order, write down its answer: no stop is raised in between."""
+        self.fence(entry.ship)
         with shield():
-            entry = self.ledger.reserve(entry)
+            entry = self.ledger.reserve(entry, newest=newest)
             try:
                 answer = order()
             except Refused as refusal:
                 self.ledger.void(entry, str(refusal))
-                raise
-            except Unreachable:
-                self.ledger.doubt(entry)
                 raise
             book(self.ledger, entry, answer.get("transaction"))
         return after(ship, answer)

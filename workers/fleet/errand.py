@@ -6,23 +6,20 @@ from typing import Any
 
 from lifecycle import finish, later
 from workers.fleet.deeds import Deeds
-from workers.fleet.errors import FleetError, Refused
-from workers.fleet.ledger import Overspent
+from workers.fleet.errors import Refused
+from workers.fleet.ledger import Busy, Overspent
 from workers.fleet.office import Office
-from workers.fleet.pace import EVERY, FRESH
-from workers.fleet.prices import cheapest, of_good
+from workers.fleet.pace import FRESH, PATIENCE
+from workers.fleet.prices import Price, cheapest, of_good
 from workers.fleet.route import system_of
 from workers.fleet.shapes import Contract, Delivery
 from workers.fleet.tables import now
+from workers.fleet.trip import REST
 from workers.fleet.vessel import Vessel
 from workers.fleet.workflows import EXPIRED, FULFILLED, Workflow, Workflows, purpose
 
 log = logging.getLogger(__name__)
 HAS_ONE = 4511  # the API's code: there is a contract already
-
-
-class NoRoom(FleetError):
-    """The ship is full of what is not the contract's."""
 
 
 class Errand:
@@ -35,12 +32,16 @@ class Errand:
     def go_on(self) -> Any:
         """What the body is to return: a `later`, or what the contract came to."""
         contract = self._contract()
+        if contract is None:
+            return self._negotiate()
         if contract["fulfilled"]:
             return self._over(contract, FULFILLED)
-        if _is_late(contract):
+        if is_late(contract):
             self._over(contract, EXPIRED)
             return finish("the time of the contract is over")
         if not contract["accepted"]:
+            if why := obstacle(self.office, contract):
+                return finish(why)
             self._deeds(contract).accept(self.vessel.ship, contract)
         for delivery in contract["terms"]["deliver"]:
             if delivery["unitsFulfilled"] < delivery["unitsRequired"]:
@@ -48,27 +49,28 @@ class Errand:
         self._deeds(contract).fulfill(self.vessel.ship, contract)
         return self._over(contract, FULFILLED)
 
-    def _contract(self) -> Contract:
-        """The workflow's own; else the one that the API has; else a new one. A lost answer is found here."""
+    def _contract(self) -> Contract | None:
+        """The workflow's own; else the one that the API has. A lost answer is found here."""
         if self.flow.contract is not None:
             return self.office.api.contract(self.flow.contract)
-        contract = self._running() or self._negotiated()
-        self.flows.name(self.flow, contract["id"])
-        return contract
-
-    def _running(self) -> Contract | None:
         contracts = self.office.api.contracts()
-        return next((each for each in contracts if not each["fulfilled"] and not _is_late(each)), None)
+        running = next((each for each in contracts if not each["fulfilled"] and not is_late(each)), None)
+        if running is not None:
+            self.flows.name(self.flow, running["id"])
+        return running
 
-    def _negotiated(self) -> Contract:
+    def _negotiate(self) -> Any:
+        """A new one, where the faction is."""
+        if flight := self.vessel.head(self.office.account.headquarters):
+            return flight
         self.vessel.dock()
         try:
-            return self.office.api.negotiate(self.vessel.symbol)["contract"]
+            self.office.api.negotiate(self.vessel.symbol)
         except Refused as refusal:
-            running = self._running() if refusal.code == HAS_ONE else None
-            if running is None:
+            if refusal.code != HAS_ONE:
                 raise
-            return running
+            return later(PATIENCE)
+        return self.go_on()
 
     def _bring(self, contract: Contract, delivery: Delivery) -> Any:
         """Buy as much as is missing and fits, then deliver; over again until nothing is missing."""
@@ -77,32 +79,39 @@ class Errand:
         if ready >= missing or (ready and not self.vessel.room):
             return self._deliver(contract, delivery)
         if not self.vessel.room:
-            raise NoRoom(f"{self.vessel.symbol} has no room for {good}")
+            self._clear(contract)
         best = cheapest(self.office.prices.fresh(system_of(self.vessel.waypoint), FRESH), good)
         if best is None:
-            log.info("nobody has seen %s lately", good)
-            return self._deliver(contract, delivery) if ready else later(EVERY)
+            return self._deliver(contract, delivery) if ready else finish(f"nobody has seen {good} lately")
         if flight := self.vessel.head(best.waypoint):
             return flight
         self._buy(contract, good, missing)
         if not self._aboard(contract, good):
-            log.info("nothing may be spent on %s now", good)
-            return later(EVERY)
+            return finish(f"nothing may be spent on {good} now")
         return self._deliver(contract, delivery)
+
+    def _clear(self, contract: Contract) -> None:
+        """Throw away what earlier containers have left in a hold that is full; nobody works on it, else it had one."""
+        for each in self.office.ledger.cargo([self.vessel.symbol]).get(self.vessel.symbol, []):
+            if each.purpose != purpose(contract["id"]):
+                whose = {"purpose": each.purpose, "lot": REST}
+                self.vessel.ship = self._deeds(contract).jettison(self.vessel.ship, each.good, each.units, **whose)
 
     def _buy(self, contract: Contract, good: str, missing: int) -> None:
         """As much as is missing, fits, is sold and may be spent; a trip's purchases are one lot."""
         self.vessel.dock()
         deeds = self._deeds(contract)
         while wanted := min(missing - self._aboard(contract, good), self.vessel.room):
-            here = of_good(self.vessel.scan(), good)
-            units = 0 if here is None else min(wanted, here.volume, self.office.ledger.affordable(deeds.lot, here.buy))
-            if here is None or units < 1:
-                return
             try:
-                self.vessel.ship = deeds.buy(self.vessel.ship, good, units, here.buy)
-            except Overspent:  # another was faster
+                newest = self.office.ledger.newest(self.vessel.waypoint, good)
+                here = of_good(self.vessel.scan(), good)
+                most = 0 if here is None else min(here.volume, self.office.ledger.affordable(deeds.lot, here.buy))
+                if here is None or most < 1:
+                    return
+                self.vessel.ship = deeds.buy(self.vessel.ship, good, min(wanted, most), here.buy, newest=newest)
+            except (Busy, Overspent):  # another was faster
                 return
+        self.vessel.scan()  # as our own orders have left it
 
     def _deliver(self, contract: Contract, delivery: Delivery) -> Any:
         good, missing = delivery["tradeSymbol"], delivery["unitsRequired"] - delivery["unitsFulfilled"]
@@ -130,7 +139,28 @@ class Errand:
         return self.office.deeds(purpose(contract["id"]), f"{contract['id']}:{trip}")
 
 
-def _is_late(contract: Contract) -> bool:
+def obstacle(office: Office, contract: Contract) -> str | None:
+    """Why nothing can be bought for a contract now; None if something can, or need not be."""
+    left = (each for each in contract["terms"]["deliver"] if each["unitsFulfilled"] < each["unitsRequired"])
+    delivery = None if is_late(contract) else next(left, None)
+    if delivery is None:
+        return None
+    best = source(office, contract)
+    if best is None:
+        return f"nobody has seen {delivery['tradeSymbol']} lately"
+    if office.ledger.affordable(REST, best.buy) < 1:
+        return f"nothing may be spent on {delivery['tradeSymbol']} now"
+    return None
+
+
+def source(office: Office, contract: Contract) -> Price | None:
+    """Where the first good that is missing is cheapest, in the system of the headquarters, if it is known."""
+    left = (each for each in contract["terms"]["deliver"] if each["unitsFulfilled"] < each["unitsRequired"])
+    good = next((each["tradeSymbol"] for each in left), "")
+    return cheapest(office.prices.fresh(system_of(office.account.headquarters), FRESH), good)
+
+
+def is_late(contract: Contract) -> bool:
     """Its time is over: to be accepted, or to be fulfilled."""
     until = contract["terms"]["deadline"] if contract["accepted"] else contract["deadlineToAccept"]
     return datetime.fromisoformat(until) <= now()

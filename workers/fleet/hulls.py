@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from workers.fleet.account import Account
-from workers.fleet.client import Client
+from workers.fleet.client import PAGE, Client
 from workers.fleet.shapes import Ship
 from workers.fleet.tables import NOBODY, agents, now, ships
 from workers.fleet.upsert import upsert
@@ -17,6 +17,7 @@ KIND = "ship:"  # of resource
 HAULER = "HAULER"
 PROBE = "SATELLITE"
 IN_TRANSIT = "IN_TRANSIT"
+A_PAGE = 5.0  # seconds: a list takes a tenth of the API's two requests a second at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,11 @@ class Hulls:
         self._database = lifecycle.database
 
     def all(self, max_age: float) -> list[Hull]:
-        """Every ship; the API is asked by one caller within `max_age` seconds, the others read what that one wrote."""
-        if self._may_ask(max_age):
+        """Every ship; the API is asked by one caller within `max_age` seconds, the others read what that one wrote.
+
+        A large fleet is listed more seldom: in between, those who fly a ship note how it is.
+        """
+        if self._may_ask(paced(max_age, self._count())):
             try:
                 self._write(self._api.ships())
             except BaseException:
@@ -53,6 +57,11 @@ class Hulls:
         with self._database.read() as connection:
             return [Hull(*row) for row in connection.execute(query)]
 
+    def note(self, ship: Ship) -> None:
+        """How one of them is, as the API has just told who holds it."""
+        with self._database.begin() as connection:
+            upsert(connection, ships, [self._row(ship)])
+
     def holders(self) -> dict[str, str]:
         """Which container holds which ship."""
         return {
@@ -60,6 +69,11 @@ class Hulls:
             for held in self._lifecycle.assignments()
             if held.resource.startswith(KIND) and _player(held.player_id) == self._account.player_id
         }
+
+    def _count(self) -> int:
+        with self._database.read() as connection:
+            mine = sa.select(sa.func.count()).where(s.agent_id == self._account.id)
+            return int(connection.execute(mine).scalar_one())
 
     def _may_ask(self, max_age: float) -> bool:
         """True for one caller of many: a guarded update says whose turn it is."""
@@ -92,6 +106,11 @@ class Hulls:
             "capacity": ship["cargo"]["capacity"],
             "seen_at": now(),
         }
+
+
+def paced(max_age: float, count: int) -> float:
+    """Seconds between two lists of so many ships: the first page is free, each further one costs its time."""
+    return max(max_age, A_PAGE * ((count - 1) // PAGE))
 
 
 def carriers(hulls: list[Hull], only: list[str]) -> list[Hull]:

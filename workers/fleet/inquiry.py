@@ -1,6 +1,6 @@
 """What became of orders that were not answered: the ship, its market and its contract know; nothing is done twice."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from workers.fleet.client import Client
@@ -15,6 +15,7 @@ from workers.fleet.ledger import (
     MISSING,
     REFUEL,
     SELL,
+    Cargo,
     Entry,
     Ledger,
 )
@@ -24,7 +25,7 @@ from workers.fleet.tables import now
 
 ANYBODY = "arbitrage"  # whose cargo is that which no entry knows
 TRADES = {BUY: "PURCHASE", REFUEL: "PURCHASE", SELL: "SELL"}
-GRACE = timedelta(seconds=1)
+GRACE = 1.0  # seconds, between a look at the ship and one at the clock
 
 
 class Inquiry:
@@ -33,39 +34,46 @@ class Inquiry:
     def __init__(self, api: Client, ledger: Ledger) -> None:
         self._api, self._ledger = api, ledger
 
-    def is_clear(self, ship: Ship) -> bool:
+    def unclear(self, ship: Ship) -> float:
         """Close the entries that a lost answer or a killed process has left of a ship that we hold.
 
-        False while an order may still be on its way: then nothing else may be done with the ship.
+        The seconds for which an order may still be on its way: until then nothing else may be done with the ship.
         """
-        return all(self._close(entry, ship) for entry in self._ledger.left(ship["symbol"]))
+        return max((self._close(entry, ship) for entry in self._ledger.left(ship["symbol"])), default=0.0)
 
     def close(self, entry: Entry) -> None:
-        """As `is_clear`, of a ship that nobody holds."""
+        """As `unclear`, of a ship that nobody holds."""
         self._close(entry, self._api.ship(entry.ship))
 
     def count(self, ship: Ship, container_id: str) -> None:
         """Have the books hold what is aboard: a hand may have traded without them."""
-        known = {}
-        for cargo in self._ledger.cargo([ship["symbol"]]).get(ship["symbol"], ()):
-            known[cargo.good] = (cargo.purpose, known.get(cargo.good, ("", 0))[1] + cargo.units)
-        for good in sorted({*known, *(item["symbol"] for item in ship["cargo"]["inventory"])}):
-            purpose, units = known.get(good, (ANYBODY, 0))
-            if off := aboard(ship, good) - units:
-                kind = FOUND if off > 0 else MISSING
-                found = {"kind": kind, "ship": ship["symbol"], "good": good, "units": abs(off), "aboard": off}
-                self._ledger.write(Entry(container_id=container_id, purpose=purpose, lot="", **found), "counted")
+        known = self._ledger.cargo([ship["symbol"]]).get(ship["symbol"], [])
+        for good in sorted({*(each.good for each in known), *(item["symbol"] for item in ship["cargo"]["inventory"])}):
+            books = [each for each in known if each.good == good]
+            off = aboard(ship, good) - sum(each.units for each in books)
+            if off > 0:
+                self._correct(ship, Cargo(good, books[0].purpose if books else ANYBODY, off), container_id)
+            for each in books:  # of which purpose, nobody knows
+                if (gone := min(each.units, -off)) > 0:
+                    self._correct(ship, Cargo(good, each.purpose, -gone), container_id)
+                    off += gone
 
-    def _close(self, entry: Entry, ship: Ship) -> bool:
+    def _correct(self, ship: Ship, off: Cargo, container_id: str) -> None:
+        """Write down so many units more, or (negative) less."""
+        whose = {"container_id": container_id, "purpose": off.purpose, "lot": "", "ship": ship["symbol"]}
+        kind = FOUND if off.units > 0 else MISSING
+        self._ledger.write(Entry(kind=kind, good=off.good, units=abs(off.units), aboard=off.units, **whose), "counted")
+
+    def _close(self, entry: Entry, ship: Ship) -> float:
         if self._was_executed(entry, ship):
             transaction = self._transaction(entry) if entry.kind in TRADES else None
             guess = transaction is None and entry.kind in TRADES
             book(self._ledger, entry, _guessed(entry) if guess else transaction, guess=guess)
-            return True
-        if entry.asked_at is not None and now() < entry.asked_at + timedelta(seconds=ANSWER) + GRACE:
-            return False
+            return 0.0
+        if (left := ANSWER + GRACE - self._ledger.waited(entry)) > 0:
+            return left
         self._ledger.void(entry, "not executed")
-        return True
+        return 0.0
 
     def _was_executed(self, entry: Entry, ship: Ship) -> bool:
         """Only its holder moves a ship's cargo, one order after the other."""

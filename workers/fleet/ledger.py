@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from workers.fleet.account import Account
 from workers.fleet.errors import FleetError
-from workers.fleet.tables import RESERVED, SETTLED, VOID, agents, entries, now
+from workers.fleet.tables import RESERVED, SETTLED, VOID, Moment, agents, cargo, clock, entries, now
+from workers.fleet.upsert import add
 
-a, e = agents.c, entries.c
+a, e, k = agents.c, entries.c, cargo.c
 BUY, SELL, REFUEL, JETTISON = "BUY", "SELL", "REFUEL", "JETTISON"
 ACCEPT, DELIVER, FULFILL = "ACCEPT", "DELIVER", "FULFILL"
 FOUND, MISSING, CORRECTION = "FOUND", "MISSING", "CORRECTION"  # what happened to ships or credits without an entry
@@ -28,6 +29,10 @@ class Overspent(FleetError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.wanted, self.room)
+
+
+class Busy(FleetError):
+    """Another of ours buys the same good there, or has since its price was seen: look again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,6 @@ class Entry:
     amount: int = 0
     price: int = 0
     id: int = 0
-    asked_at: datetime | None = None
 
 
 def set_aside(units: int, price: int) -> int:
@@ -76,10 +80,20 @@ class Ledger:
     def __init__(self, database: Any, account: Account) -> None:
         self._database, self._account = database, account
 
-    def reserve(self, entry: Entry) -> Entry:
-        """Write an entry down before its order is given; raises Overspent where the account's guards say so."""
+    def newest(self, waypoint: str, good: str) -> int:
+        """The newest purchase of a good there, to be known before its price is seen; raises Busy while it is made."""
+        with self._database.read() as connection:
+            return self._newest(connection, waypoint, good)
+
+    def reserve(self, entry: Entry, *, newest: int | None = None) -> Entry:
+        """Write an entry down before its order is given; raises Overspent where the account's guards say so.
+
+        newest: of the purchases there when the price was seen; raises Busy if there is another by now, which raised it.
+        """
         with self._database.begin() as connection:
             self._lock(connection)
+            if newest is not None and self._newest(connection, entry.waypoint, entry.good) != newest:
+                raise Busy(f"{entry.good} was bought at {entry.waypoint} meanwhile")
             if entry.held:
                 room = self._room(connection, entry.lot, entry.kind)
                 if entry.held > room:
@@ -100,7 +114,8 @@ class Ledger:
         with self._database.begin() as connection:
             self._lock(connection)
             settled = self._close(connection, entry, done)
-            if settled and amount:
+            if settled:
+                self._load(connection, entry)
                 self._pay(connection, amount)
             return settled
 
@@ -110,10 +125,13 @@ class Ledger:
             self._lock(connection)
             return self._close(connection, entry, {"status": VOID, "note": why})
 
-    def doubt(self, entry: Entry) -> None:
-        """Its answer was lost just now: the order may still be executed for a while."""
+    def waited(self, entry: Entry) -> float:
+        """Seconds since this was first asked of an entry: by then nobody sends its order any more."""
         with self._database.begin() as connection:
-            connection.execute(entries.update().where(e.id == entry.id, e.status == RESERVED).values(asked_at=now()))
+            at = clock(connection)
+            first = sa.func.coalesce(e.asked_at, sa.literal(at, Moment))
+            asked = entries.update().where(e.id == entry.id).values(asked_at=first).returning(e.asked_at)
+            return (at - connection.execute(asked).scalar_one()).total_seconds()
 
     def write(self, entry: Entry, note: str) -> None:
         """What happened without an order of ours: cargo that is there or is not, credits that differ."""
@@ -121,8 +139,8 @@ class Ledger:
             self._lock(connection)
             written = self._insert(connection, entry, SETTLED)
             connection.execute(entries.update().where(e.id == written.id).values(note=note, settled_at=now()))
-            if entry.amount:
-                self._pay(connection, entry.amount)
+            self._load(connection, entry)
+            self._pay(connection, entry.amount)
 
     def left(self, ship: str | None = None) -> list[Entry]:
         """Entries whose order has not been answered, of one ship or of all."""
@@ -133,19 +151,12 @@ class Ledger:
 
     def cargo(self, ships: Sequence[str] | None = None) -> dict[str, list[Cargo]]:
         """By ship, what the settled entries say is aboard."""
-        units = sa.func.sum(e.aboard)
-        of_ships = sa.true() if ships is None else e.ship.in_(ships)
-        query = (
-            sa.select(e.ship, e.good, e.purpose, units)
-            .where(self._mine, e.status == SETTLED, e.aboard != 0, of_ships)
-            .group_by(e.ship, e.good, e.purpose)
-            .having(units != 0)
-            .order_by(e.ship, e.good, e.purpose)
-        )
+        of_ships = sa.true() if ships is None else k.ship.in_(ships)
+        query = sa.select(k.ship, k.good, k.purpose, k.units).order_by(k.ship, k.good, k.purpose)
         found: dict[str, list[Cargo]] = {}
         with self._database.read() as connection:
-            for ship, good, purpose, aboard in connection.execute(query):
-                found.setdefault(ship, []).append(Cargo(good, purpose, int(aboard)))
+            for ship, *row in connection.execute(query.where(k.agent_id == self._account.id, k.units > 0, of_ships)):
+                found.setdefault(ship, []).append(Cargo(*row))
         return found
 
     def of_lot(self, lot: str) -> list[Entry]:
@@ -201,6 +212,13 @@ class Ledger:
         """From here to the commit nobody else spends, settles or voids; SQLite has one writer anyway."""
         return connection.execute(sa.select(agents).where(self._row).with_for_update()).one()
 
+    def _newest(self, connection: sa.Connection, waypoint: str | None, good: str | None) -> int:
+        there = sa.and_(self._mine, e.kind == BUY, e.waypoint == waypoint, e.good == good)
+        row = connection.execute(sa.select(e.id, e.status).where(there).order_by(e.id.desc()).limit(1)).first()
+        if row is not None and row.status == RESERVED:
+            raise Busy(f"{good} is being bought at {waypoint}")
+        return 0 if row is None else int(row.id)
+
     def _room(self, connection: sa.Connection, lot: str, kind: str) -> int:
         """What is neither spent, set aside nor to be kept; of that one lot may take the account's share."""
         account = connection.execute(sa.select(a.credits, a.min_balance, a.share).where(self._row)).one()
@@ -225,12 +243,11 @@ class Ledger:
         return None if found is None else int(found)
 
     def _insert(self, connection: sa.Connection, entry: Entry, status: str) -> Entry:
-        at = now()
-        given = {name: getattr(entry, name) for name in FIELDS if name not in {"id", "asked_at"}}
-        values = {**given, "agent_id": self._account.id, "status": status, "asked_at": at}
+        given = {name: getattr(entry, name) for name in FIELDS if name != "id"}
+        values = {**given, "agent_id": self._account.id, "status": status, "created_at": now()}
         made = connection.execute(entries.insert().values(values).returning(e.id)).scalar_one()
         connection.execute(agents.update().where(self._row).values(deeds=a.deeds + 1))
-        return replace(entry, id=made, asked_at=at)
+        return replace(entry, id=made)
 
     def _close(self, connection: sa.Connection, entry: Entry, values: dict[str, Any]) -> bool:
         ours = sa.and_(e.id == entry.id, e.status == RESERVED)
@@ -238,6 +255,12 @@ class Ledger:
         if closed:
             connection.execute(agents.update().where(self._row).values(deeds=a.deeds + 1))
         return closed
+
+    def _load(self, connection: sa.Connection, entry: Entry) -> None:
+        if entry.aboard:
+            where = {"agent_id": self._account.id, "ship": entry.ship, "good": entry.good, "purpose": entry.purpose}
+            add(connection, cargo, {**where, "units": entry.aboard}, "units")
+            connection.execute(cargo.delete().where(k.agent_id == self._account.id, k.ship == entry.ship, k.units == 0))
 
     def _pay(self, connection: sa.Connection, amount: int) -> None:
         connection.execute(agents.update().where(self._row).values(credits=a.credits + amount))

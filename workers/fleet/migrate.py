@@ -1,12 +1,15 @@
 """The fleet's tables, made where they are missing: `python -m workers.fleet.migrate`, as often as you like."""
 
+import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from lifecycle import LifecycleError
-from workers.fleet.errors import NotConfigured
+from workers.fleet.errors import FleetError, NotConfigured
 from workers.fleet.tables import agents, metadata
 
 TURN = 0x0F1EE7  # PostgreSQL's advisory lock of whoever makes them; SQLite has one writer anyway
@@ -22,18 +25,39 @@ def migrate(database: Any) -> None:
 
 
 def check(database: Any) -> None:
-    """Raises NotConfigured where they are missing."""
+    """Raises NotConfigured where one is missing."""
     with database.read() as connection:
-        if not sa.inspect(connection).has_table(agents.name, schema=database.schema):
-            raise NotConfigured(MISSING)
+        there = sa.inspect(connection).get_table_names(schema=database.schema)
+    if not set(metadata.tables) <= set(there):
+        raise NotConfigured(MISSING)
 
 
-def main() -> int:
+def give(database: Any, symbol: str, player_id: int) -> None:
+    """The books of an agent, in its newest era, are this player's from now on; nodes that run read it at their start.
+
+    Raises NotConfigured if there are none, or that player has others.
+    """
+    newest = sa.select(sa.func.max(agents.c.id)).where(agents.c.symbol == symbol).scalar_subquery()
+    try:
+        with database.begin() as connection:
+            given = connection.execute(agents.update().where(agents.c.id == newest).values(player_id=player_id))
+    except IntegrityError:
+        raise NotConfigured(f"player {player_id} has the books of another agent") from None
+    if not given.rowcount:
+        raise NotConfigured(f"there are no books of agent {symbol}")
+
+
+def main(words: Sequence[str] | None = None) -> int:
     from workers import app  # noqa: PLC0415 - the app reads its environment as it is imported
 
+    parser = argparse.ArgumentParser(prog="python -m workers.fleet.migrate", description=__doc__)
+    parser.add_argument("--give", nargs=2, metavar=("AGENT", "PLAYER"), help="whose the books of an agent are")
+    told = parser.parse_args(words)
     try:
         migrate(app.lifecycle.database)
-    except LifecycleError as error:
+        if told.give:
+            give(app.lifecycle.database, told.give[0], int(told.give[1]))
+    except (LifecycleError, FleetError, ValueError) as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1
     sys.stdout.write("The fleet's tables are there.\n")

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lifecycle import Container, LifecycleError, StoreUnreachable, current_container, later
+from lifecycle import Container, LifecycleError, StoreUnreachable, checkpoint, current_container, later
 from workers import app
 from workers.fleet.account import Account, open_account
 from workers.fleet.charts import Charts
 from workers.fleet.client import Client, client
 from workers.fleet.deeds import Deeds
-from workers.fleet.errors import Unreachable
-from workers.fleet.hulls import Hulls
+from workers.fleet.errors import FleetError, Unreachable
+from workers.fleet.hulls import KIND, Hulls
 from workers.fleet.inquiry import Inquiry
 from workers.fleet.ledger import Ledger
 from workers.fleet.pace import PATIENCE
@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request would be most of a container's logs
 COORDINATOR = {"iterations": -1, "max_restarts": 1_000}  # it is to outlive any number of lost nodes
 WORKER = {"max_restarts": 100}
+
+
+class NotHeld(FleetError):
+    """The ship was taken away from its container; nothing was ordered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,14 @@ class Office:
 
     def deeds(self, purpose: str, lot: str | None = None) -> Deeds:
         """Orders of the container at hand; lot: what its purchases are counted together as, if not as its own."""
-        return Deeds(self.api, self.ledger, self.here.id, purpose, self.here.id if lot is None else lot)
+        return Deeds(self.api, self.ledger, self.here.id, purpose, self.here.id if lot is None else lot, self.fence)
+
+    def fence(self, ship: str) -> None:
+        """Raises ContainerStopped in an execution that was superseded, NotHeld without the ship."""
+        checkpoint(orders=ship)
+        held = {each.resource for each in self.lifecycle.holdings(self.here.id)}
+        if f"{KIND}{ship}" not in held:
+            raise NotHeld(f"{self.here.id} does not hold {ship} any more")
 
     def has_ended(self, container_id: str) -> bool:
         """Also what was deleted since."""
@@ -68,11 +79,15 @@ class Office:
 
 
 def open_office() -> Office:
-    """In a container's body; raises NotConfigured, WrongPlayer, Refused for a token that is not known."""
+    """In a container's body; raises NotConfigured, WrongPlayer, DeadEra, Refused for a token that is not known."""
     here = current_container()
     assert here is not None, "pipelines run in containers: start them with spawn or `container start`"
     api = client()
-    return Office(api, app.lifecycle, open_account(api, app.lifecycle.database, here.player_id), here)
+    account = open_account(api, app.lifecycle.database, here.player_id)
+    account.check_era(here.state.get("era"))
+    if "era" not in here.state:
+        checkpoint(era=account.era)
+    return Office(api, app.lifecycle, account, current_container() or here)
 
 
 def patiently(body: Callable[[], Any]) -> Any:

@@ -69,6 +69,14 @@ def rank(prices: Sequence[Price], places: Places, min_margin: float) -> list[Opp
     return sorted(found, key=lambda each: (-each.score, each.lane))
 
 
+def sendable(
+    found: Sequence[Opportunity], free: Sequence[Hull], *, most: int, laden: set[str]
+) -> tuple[Sequence[Opportunity], Sequence[Hull]]:
+    """What may be bought, when a unit may cost `most`; where that is nothing, only ships with cargo to sell go."""
+    payable = [each for each in found if each.buy_price <= most]
+    return (payable, free) if payable else (found, [hull for hull in free if hull.symbol in laden])
+
+
 def assign(
     found: Iterable[Opportunity], free: Sequence[Hull], places: Places, taken: set[str]
 ) -> list[tuple[Opportunity, Hull]]:

@@ -18,9 +18,9 @@ def _seconds(variable: str, default: float) -> float:
 
 EVERY = max(1.0, _seconds("FLEET_EVERY", 30.0))
 """Between two looks of a coordinator, and between two tours of a scout."""
-FRESH = _seconds("FLEET_FRESH", 900.0)
-"""For so long a price is good enough to trade on."""
+FRESH = _seconds("FLEET_FRESH", 7_200.0)
+"""For so long a price is good enough to trade on: a probe's tour of six markets takes 45 minutes of the real API."""
 PATIENCE = _seconds("FLEET_PATIENCE", 5.0)
 """Until the next try, where the API or the database does not answer."""
 ANSWER = _seconds("FLEET_READ_TIMEOUT", 10.0)
-"""An order that was not answered for so long is not executed any more."""
+"""An order that was sent so long ago is not executed any more."""

@@ -56,6 +56,11 @@ class Prices:
         with self._database.read() as connection:
             return self._read(connection, sa.and_(p.system == system, since))
 
+    def last(self, waypoint: str, good: str) -> Price | None:
+        """The one that was seen last, however long ago."""
+        with self._database.read() as connection:
+            return next(iter(self._read(connection, sa.and_(p.waypoint == waypoint, p.good == good))), None)
+
     def _read(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Price]:
         query = sa.select(*COLUMNS).where(p.agent_id == self._account.id, which).order_by(p.waypoint, p.good)
         return [Price(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name

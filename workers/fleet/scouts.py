@@ -38,9 +38,9 @@ def _look(office: Office, system: str) -> int:
     manned = {child.tags.get("ship", "") for child in office.here.children(live=True)} & set(hulls)
     manned |= {symbol for symbol in sorted(set(hulls) - manned) if _man(symbol)}
     book, markets = TourBook(office.lifecycle.database, office.account), office.charts.markets(system)
-    if manned and not fits(book.all(), sorted(manned), markets):
+    if manned and not fits(book.all(system), sorted(manned), markets):
         places = {symbol: hulls[symbol].waypoint for symbol in manned}
-        book.replace(split(markets, places, office.charts.places(system)))
+        book.replace(system, split(markets, places, office.charts.places(system)))
         log.info("%d markets for %d scouts", len(markets), len(manned))
     return len(manned)
 

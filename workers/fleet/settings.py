@@ -18,13 +18,12 @@ class Settings:
     token: str = field(repr=False, metadata={"text": "the agent's token"})
     rate: float = field(default=2.0, metadata={"text": "requests a second, of all processes together"})
     burst: int = field(default=2, metadata={"text": "requests at once, after a pause"})
-    every: float = field(default=30.0, metadata={"text": "seconds between two looks of a coordinator"})
     connect_timeout: float = field(default=3.0, metadata={"text": "seconds for a connection"})
     read_timeout: float = field(default=10.0, metadata={"text": "seconds for an answer"})
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False, metadata={"text": "keeps the limit"})
 
     def __post_init__(self) -> None:
-        for name in ("rate", "burst", "every", "connect_timeout", "read_timeout"):
+        for name in ("rate", "burst", "connect_timeout", "read_timeout"):
             if not getattr(self, name) > 0:
                 raise NotConfigured(f"{PREFIX}{name.upper()} must be above 0.")
         if not self.redis_url.startswith(("redis://", "rediss://", "unix://")):

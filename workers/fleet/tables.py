@@ -29,6 +29,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def clock(connection: sa.Connection) -> datetime:
+    """The one time of all hosts: the server's; processes on a SQLite file are on one host."""
+    if connection.dialect.name == "sqlite":
+        return now()
+    return connection.execute(sa.select(sa.func.clock_timestamp(type_=Moment))).scalar_one()
+
+
 metadata = sa.MetaData()
 _key = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # which counts only an INTEGER key by itself
 
@@ -116,6 +123,7 @@ tours = sa.Table(
     metadata,
     _agent(primary_key=True),
     _text("ship", primary_key=True),
+    _text("system"),
     sa.Column("markets", sa.JSON, nullable=False),
 )
 entries = sa.Table(
@@ -141,10 +149,12 @@ entries = sa.Table(
     sa.Column("is_estimate", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("note", sa.Text),
     sa.Column("transacted_at", Moment),  # by the API's clock
-    sa.Column("asked_at", Moment, nullable=False),  # when it was reserved, or its answer was lost
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("asked_at", Moment),  # when somebody first looked after its order, which nobody gave any more then
     sa.Column("settled_at", Moment),
     sa.Index("idx_fleet_entries_ship", "agent_id", "ship"),
     sa.Index("idx_fleet_entries_container", "container_id"),
+    sa.Index("idx_fleet_entries_market", "agent_id", "waypoint", "good"),
     sa.Index("idx_fleet_entries_lot", "agent_id", "lot"),
     sa.Index(
         "idx_fleet_entries_reserved",
@@ -152,6 +162,15 @@ entries = sa.Table(
         sqlite_where=sa.text(f"status = '{RESERVED}'"),
         postgresql_where=sa.text(f"status = '{RESERVED}'"),
     ),
+)
+cargo = sa.Table(  # the sum of `aboard` of all settled entries
+    "fleet_cargo",
+    metadata,
+    _agent(primary_key=True),
+    _text("ship", primary_key=True),
+    _text("good", primary_key=True),
+    _text("purpose", primary_key=True),
+    _number("units"),
 )
 contracts = sa.Table(
     "fleet_contracts",
@@ -192,14 +211,14 @@ logs = sa.Table(
     _text("buy_supply", nullable=True),
     _text("sell_activity", nullable=True),
     sa.Column("current_score", sa.Float),
-    _number("cargo_capacity"),
-    _number("cargo_used"),
-    _number("fuel_current"),
-    _number("fuel_capacity"),
-    _text("current_location"),
+    _text("current_location", nullable=True),  # how the ship was: nobody knows until its first run
     *(
         sa.Column(name, sa.BigInteger)
         for name in (
+            "cargo_capacity",
+            "cargo_used",
+            "fuel_current",
+            "fuel_capacity",
             "actual_net_profit",
             "actual_duration_seconds",
             "fuel_cost",

@@ -1,7 +1,14 @@
 """What ended containers have left in the books: orders nobody asks after, runs nobody closed, credits that differ."""
 
+import logging
+
+from workers.fleet.errors import Refused
+from workers.fleet.ledger import Entry
 from workers.fleet.office import Office
 from workers.fleet.triplog import TripLog
+
+log = logging.getLogger(__name__)
+UNKNOWN = 404  # the API's code: it has no such ship, or contract
 
 
 def tidy(office: Office) -> None:
@@ -17,12 +24,22 @@ def close_orders(office: Office) -> None:
     held = office.hulls.holders() if left else {}
     for entry in left:
         if entry.ship not in held and office.has_ended(entry.container_id):
-            office.inquiry.close(entry)
+            _close(office, entry)
+
+
+def _close(office: Office, entry: Entry) -> None:
+    """One that cannot be asked after stops no look; of what the API does not know nothing was done."""
+    try:
+        office.inquiry.close(entry)
+    except Refused as refusal:
+        log.warning("%s of %s is not asked after: %s", entry.kind, entry.ship, refusal)
+        if refusal.code == UNKNOWN:
+            office.ledger.void(entry, str(refusal))
 
 
 def close_runs(office: Office) -> None:
     """A worker that was stopped in a flight had no slot to say so itself."""
-    runs = TripLog(office.lifecycle.database, office.account)
+    runs = TripLog(office.lifecycle.database, office.account.player_id)
     for container_id in runs.under_way():
         if office.has_ended(container_id):
             runs.close(container_id, office.ledger.of_lot(container_id), "ended before its trip was over")

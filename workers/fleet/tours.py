@@ -21,20 +21,26 @@ class TourBook:
     def __init__(self, database: Any, account: Account) -> None:
         self._database, self._account = database, account
 
-    def all(self) -> Tours:
-        query = sa.select(t.ship, t.markets).where(t.agent_id == self._account.id).order_by(t.ship)
-        with self._database.read() as connection:
-            return {row.ship: list(row.markets) for row in connection.execute(query)}
+    def all(self, system: str) -> Tours:
+        return self._read(t.system == system)
 
     def of(self, ship: str) -> list[str]:
         """Empty where it has none."""
-        return self.all().get(ship, [])
+        return self._read(t.ship == ship).get(ship, [])
 
-    def replace(self, found: Tours) -> None:
-        rows = [{"agent_id": self._account.id, "ship": ship, "markets": markets} for ship, markets in found.items()]
+    def replace(self, system: str, found: Tours) -> None:
+        """Those of one system: another one has a coordinator of its own."""
+        where = {"agent_id": self._account.id, "system": system}
+        rows = [{**where, "ship": ship, "markets": markets} for ship, markets in found.items()]
+        others = sa.and_(t.agent_id == self._account.id, t.system == system, t.ship.not_in(list(found)))
         with self._database.begin() as connection:
-            connection.execute(tours.delete().where(t.agent_id == self._account.id, t.ship.not_in(list(found))))
+            connection.execute(tours.delete().where(others))
             upsert(connection, tours, rows)
+
+    def _read(self, which: sa.ColumnElement[bool]) -> Tours:
+        query = sa.select(t.ship, t.markets).where(t.agent_id == self._account.id, which).order_by(t.ship)
+        with self._database.read() as connection:
+            return {row.ship: list(row.markets) for row in connection.execute(query)}
 
 
 def fits(known: Tours, probes: Sequence[str], markets: Sequence[str]) -> bool:

@@ -6,14 +6,14 @@ from typing import Any
 from lifecycle import later
 from workers.fleet.errors import FleetError
 from workers.fleet.inquiry import ANYBODY
-from workers.fleet.ledger import BUY, Cargo, Overspent
+from workers.fleet.ledger import BUY, Busy, Cargo, Overspent
 from workers.fleet.office import Office
 from workers.fleet.opportunities import Opportunity, margin
-from workers.fleet.pace import FRESH
+from workers.fleet.pace import FRESH, PATIENCE
 from workers.fleet.prices import Price, dearest, of_good
 from workers.fleet.route import system_of
 from workers.fleet.triplog import TripLog
-from workers.fleet.vessel import UNCLEAR, Vessel
+from workers.fleet.vessel import Vessel
 from workers.fleet.workflows import Workflows
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,11 @@ class Trip:
 
     def __init__(self, office: Office, vessel: Vessel, expected: Opportunity, min_margin: float) -> None:
         self.office, self.vessel, self.expected, self.min_margin = office, vessel, expected, min_margin
-        self.log = TripLog(office.lifecycle.database, office.account)
+        self.log = TripLog(office.lifecycle.database, office.account.player_id)
 
     def go_on(self) -> Any:
         """What the body is to return: a `later`, or what the trip came to."""
-        self.log.begin(self.office.here.id, self.expected, self.vessel.ship)
+        self.log.ready(self.office.here.id, self.vessel.ship)
         own = self.office.ledger.of_lot(self.office.here.id)
         if any(entry.kind == BUY for entry in own):
             return self._sell() if self.vessel.units(self.expected.good) else self._end()
@@ -50,22 +50,28 @@ class Trip:
         """There, if it is still worth it."""
         if flight := self.vessel.head(self.expected.buy_at):
             return flight
+        try:
+            self._buy_here()
+        except (Busy, Overspent):  # another was faster: what is left, and at what price?
+            return later(PATIENCE)
+        return self._sell()
+
+    def _buy_here(self) -> None:
+        good = self.expected.good
+        newest = self.office.ledger.newest(self.vessel.waypoint, good)
         here = self._scanned()
         self._validate(here)
         units = min(self.vessel.room, here.volume, self._sells_at_once(), self._affordable(here))
         if units < 1:
-            raise NothingGained(f"nothing may be spent on {self.expected.good} now")
-        try:
-            self.vessel.ship = self.vessel.deeds.buy(self.vessel.ship, self.expected.good, units, here.buy)
-        except Overspent:  # another was faster: what is left now?
-            return later(UNCLEAR)
-        return self._sell()
+            raise NothingGained(f"nothing may be spent on {good} now")
+        self.vessel.ship = self.vessel.deeds.buy(self.vessel.ship, good, units, here.buy, newest=newest)
+        self.vessel.scan()  # as our own order has left it: whoever reads the books next must not count on the old price
 
     def _sell(self) -> Any:
         """All of it, as much at once as the market takes."""
         if flight := self.vessel.head(self.expected.sell_at):
             return flight
-        self._sell_here(self.expected.good)
+        self._sell_here(self.expected.good, self.vessel.units(self.expected.good))
         return self._end()
 
     def _clear(self, cargo: Cargo) -> Any:
@@ -77,17 +83,20 @@ class Trip:
         elif flight := self.vessel.head(best.waypoint):
             return flight
         else:
-            self._sell_here(cargo.good, **whose)
+            self._sell_here(cargo.good, cargo.units, **whose)
         return self.go_on()
 
-    def _sell_here(self, good: str, **whose: str) -> None:
+    def _sell_here(self, good: str, units: int, **whose: str) -> None:
+        """So many, and no more: the rest of the good may be aboard for another purpose."""
         self.vessel.dock()
-        while units := self.vessel.units(good):
+        while units:
             here = of_good(self.vessel.scan(), good)
             if here is None:
                 raise NothingGained(f"{self.vessel.waypoint} does not trade in {good}")
             ship, most = self.vessel.ship, min(units, here.volume)
             self.vessel.ship = self.vessel.deeds.sell(ship, good, most, here.sell, **whose)
+            units -= most
+        self.vessel.scan()
 
     def _end(self) -> dict[str, Any]:
         came = self.log.close(self.office.here.id, self.office.ledger.of_lot(self.office.here.id))
@@ -103,7 +112,7 @@ class Trip:
 
     def _validate(self, here: Price) -> None:
         """Read again what is paid where it is to be sold: scouts may have been there since."""
-        there = of_good((price for price in self._known() if price.waypoint == self.expected.sell_at), here.good)
+        there = self._there()
         sell = there.sell if there is not None else 0
         self.log.validated(self.office.here.id, here.buy, sell)
         if margin(here.buy, sell) < self.min_margin:
@@ -111,9 +120,12 @@ class Trip:
             raise NothingGained(f"{lane}: the margin is {margin(here.buy, sell):.1f} % now")
 
     def _sells_at_once(self) -> int:
-        there = (price for price in self._known() if price.waypoint == self.expected.sell_at)
-        price = of_good(there, self.expected.good)
-        return self.expected.units if price is None else price.volume
+        there = self._there()
+        return self.expected.units if there is None else there.volume
+
+    def _there(self) -> Price | None:
+        """What is paid where it is to be sold; an old price is better than none."""
+        return self.office.prices.last(self.expected.sell_at, self.expected.good)
 
     def _affordable(self, here: Price) -> int:
         return self.office.ledger.affordable(self.office.here.id, here.buy)

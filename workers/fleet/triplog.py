@@ -4,61 +4,61 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
-from workers.fleet.account import Account
 from workers.fleet.ledger import BUY, REFUEL, SELL, Entry
 from workers.fleet.opportunities import Opportunity, margin
 from workers.fleet.shapes import Ship
 from workers.fleet.tables import logs, now
+from workers.fleet.upsert import insert_once
 
 g = logs.c
 UNDER_WAY = "under way"
 
 
 class TripLog:
-    """The rows of one account."""
+    """The rows of one player."""
 
-    def __init__(self, database: Any, account: Account) -> None:
-        self._database, self._account = database, account
+    def __init__(self, database: Any, player_id: int) -> None:
+        self._database, self._player_id = database, player_id
 
-    def begin(self, container_id: str, expected: Opportunity, ship: Ship) -> None:
+    def begin(self, container_id: str, expected: Opportunity, ship: str) -> None:
         """Once for a container, however often its body runs: until it is closed, it is no success."""
-        values = {**_expected(expected), **_of_ship(ship)}
-        row = {"container_id": container_id, "player_id": self._account.player_id, "executed_at": now(), **values}
-        try:
-            with self._database.begin() as connection:
-                connection.execute(logs.insert().values(**row, success=False, error_message=UNDER_WAY))
-        except IntegrityError:
-            return
+        row = {"container_id": container_id, "player_id": self._player_id, "executed_at": now(), "ship_symbol": ship}
+        values = {**row, **_expected(expected), "success": False, "error_message": UNDER_WAY}
+        with self._database.begin() as connection:
+            insert_once(connection, logs, values, "container_id")
+
+    def ready(self, container_id: str, ship: Ship) -> None:
+        """How the ship was when it could first be used."""
+        self._update(container_id, _of_ship(ship), g.current_location.is_(None))
 
     def validated(self, container_id: str, buy: int, sell: int) -> None:
         """What the prices were when the ship was there."""
         self._update(container_id, {"buy_price_at_validation": buy, "sell_price_at_validation": sell})
 
     def close(self, container_id: str, own: Sequence[Entry], error: str | None = None) -> dict[str, Any]:
-        """How it ended, and what its entries come to; the result of the container."""
+        """How it ended, the first time, and what its entries come to; the result of the container."""
         row = self._row(container_id)
-        if row is None:  # it failed before it had a ship
-            return {}
         came = _came_to(own, (now() - row.executed_at).total_seconds(), row.profit_margin)
         self._update(container_id, {**came, "success": error is None, "error_message": error})
         return came
 
     def under_way(self) -> list[str]:
         """Containers whose rows are not closed."""
-        mine = sa.and_(g.player_id == self._account.player_id, g.error_message == UNDER_WAY)
+        mine = sa.and_(g.player_id == self._player_id, g.error_message == UNDER_WAY)
         with self._database.read() as connection:
             return list(connection.execute(sa.select(g.container_id).where(mine).order_by(g.id)).scalars())
 
     def _row(self, container_id: str) -> Any:
         query = sa.select(g.executed_at, g.profit_margin).where(g.container_id == container_id)
         with self._database.read() as connection:
-            return connection.execute(query).first()
+            return connection.execute(query).one()
 
-    def _update(self, container_id: str, values: dict[str, Any]) -> None:
+    def _update(self, container_id: str, values: dict[str, Any], *if_so: sa.ColumnElement[bool]) -> None:
+        """What is closed stays as it is."""
+        open_one = sa.and_(g.container_id == container_id, g.error_message == UNDER_WAY, *if_so)
         with self._database.begin() as connection:
-            connection.execute(logs.update().where(g.container_id == container_id).values(values))
+            connection.execute(logs.update().where(open_one).values(values))
 
 
 def _expected(expected: Opportunity) -> dict[str, Any]:
@@ -79,7 +79,6 @@ def _expected(expected: Opportunity) -> dict[str, Any]:
 
 def _of_ship(ship: Ship) -> dict[str, Any]:
     return {
-        "ship_symbol": ship["symbol"],
         "cargo_capacity": ship["cargo"]["capacity"],
         "cargo_used": ship["cargo"]["units"],
         "fuel_current": ship["fuel"]["current"],

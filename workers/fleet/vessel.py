@@ -14,9 +14,10 @@ from workers.fleet.office import Office
 from workers.fleet.prices import Price
 from workers.fleet.route import distance, fuel, system_of
 from workers.fleet.shapes import Ship
+from workers.fleet.tables import now
 
 log = logging.getLogger(__name__)
-UNCLEAR = 1.0  # seconds until an order that was not answered is looked after again
+SOON = 1.0  # seconds: the least until a ship is asked again whether it has arrived
 
 
 class Vessel:
@@ -27,7 +28,9 @@ class Vessel:
 
     @classmethod
     def read(cls, office: Office, deeds: Deeds, symbol: str) -> "Vessel":
-        return cls(office, deeds, office.api.ship(symbol))
+        ship = office.api.ship(symbol)
+        office.hulls.note(ship)
+        return cls(office, deeds, ship)
 
     @property
     def symbol(self) -> str:
@@ -58,9 +61,9 @@ class Vessel:
     def not_ready(self) -> Any:
         """What the body is to return if nothing can be done with the ship now: it flies, or an order is on its way."""
         if self.arrival is not None:
-            return later(self.arrival)
-        if not self.office.inquiry.is_clear(self.ship):
-            return later(UNCLEAR)
+            return later(until(self.arrival, now()))
+        if left := self.office.inquiry.unclear(self.ship):
+            return later(left)
         self.office.inquiry.count(self.ship, self.office.here.id)
         return None
 
@@ -76,8 +79,9 @@ class Vessel:
             self.office.api.flight_mode(self.symbol, mode)
         self._orbit()
         self._told(self.office.api.navigate(self.symbol, goal))
+        self.office.hulls.note(self.ship)
         log.info("%s flies to %s", self.symbol, goal)
-        return later(self.arrival or 0.0, **state)
+        return later(duration(self.ship), **state)
 
     def dock(self) -> None:
         if self.ship["nav"]["status"] != "DOCKED":
@@ -103,3 +107,15 @@ class Vessel:
 
     def _told(self, answer: Any) -> None:
         self.ship = after(self.ship, answer)
+
+
+def duration(ship: Ship) -> float:
+    """Seconds of a flight that begins: both its times are by the API's clock, which need not be ours."""
+    route = ship["nav"]["route"]
+    flight = datetime.fromisoformat(route["arrival"]) - datetime.fromisoformat(route["departureTime"])
+    return max(flight.total_seconds(), 0.0)
+
+
+def until(arrival: datetime, at: datetime) -> float:
+    """Seconds until a ship in flight is asked again; where our clock is ahead of its arrival, ever more."""
+    return max(abs((arrival - at).total_seconds()), SOON)

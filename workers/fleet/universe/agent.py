@@ -12,11 +12,11 @@ from workers.fleet.universe.ship import Model, Ship
 
 
 class Agent:
-    """The same symbol in the same universe is offered the same contracts, and has the same token."""
+    """The same symbol in the same universe is offered the same contracts; its token ends with the universe."""
 
     def __init__(self, symbol: str, seed: int, galaxy: Galaxy, clock: Clock, money: int) -> None:
         self.symbol, self.credits, self._galaxy, self._clock = symbol, money, galaxy, clock
-        self.token = hashlib.sha256(f"token {seed} {symbol}".encode()).hexdigest()
+        self.token = hashlib.sha256(f"token {seed} {symbol} {clock.start}".encode()).hexdigest()
         self._chance = Random(f"contracts {seed} {symbol}")  # noqa: S311 - made to be foreseen
         self.ships: dict[str, Ship] = {}
         self.contracts: dict[str, Contract] = {}

@@ -1,7 +1,7 @@
 """What goes wrong between a client and the API, when a test asks for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,7 +13,7 @@ class Fault:
     """The next `times` calls of a method and a path, which may have `*` in it.
 
     With a status they are answered by that and not executed; `lost` ones are executed, and their answer never comes;
-    `delay` seconds pass between the deed and the answer.
+    `late` seconds pass before the deed, `delay` between it and the answer.
     """
 
     method: str
@@ -21,6 +21,7 @@ class Fault:
     times: int = 1
     status: int | None = None
     lost: bool = False
+    late: float = 0.0
     delay: float = 0.0
 
     @classmethod
@@ -46,6 +47,10 @@ class Faults:
 
     def add(self, fault: Fault) -> None:
         self._faults.append(fault)
+
+    def left(self) -> list[dict[str, Any]]:
+        """Those that have not struck yet."""
+        return [asdict(fault) for fault in self._faults if fault.times > 0]
 
     def take(self, method: str, path: str) -> Fault | None:
         for fault in self._faults:

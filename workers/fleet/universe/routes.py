@@ -160,7 +160,11 @@ def jettison(call: Call) -> Answer:
 
 
 def negotiate(call: Call) -> Answer:
+    """Only where the faction is: at its headquarters."""
     call.ship.moored()
+    here = call.ship.waypoint
+    if here != call.universe.galaxy.headquarters:
+        raise Refusal(Code.NO_FACTION, f"No faction is at {here.symbol}.", waypointSymbol=here.symbol)
     return {"data": {"contract": call.agent.negotiate().as_json()}}
 
 

@@ -80,6 +80,8 @@ class Endpoint(Desk):
             self.refuse(refusal)
             return
         fault = self.gate.faults.take(route.method, self.request.path)
+        if fault is not None:
+            await asyncio.sleep(fault.late)
         status, answer = fault.answer() if fault and fault.status else self.answer(route, path)
         self.note(status)
         if fault is not None:
@@ -110,7 +112,10 @@ class Endpoint(Desk):
 
 
 class FaultDesk(Desk):
-    """POST a fault as JSON; GET nothing."""
+    """POST a fault as JSON; GET those that have not struck yet."""
+
+    def get(self) -> None:
+        self.reply(HTTPStatus.OK, {"data": self.gate.faults.left()})
 
     def post(self) -> None:
         try:
