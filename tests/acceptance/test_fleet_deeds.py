@@ -17,7 +17,7 @@ Deeds = pytest.importorskip("workers.fleet.deeds").Deeds
 seen_in = pytest.importorskip("workers.fleet.prices").seen_in
 
 STOPS = 100
-AT_ONCE = 10
+AT_ONCE = 20
 # What a lost node ran goes on soon.
 NERVOUS = {"heartbeat": 0.5, "lease": 3, "grace": 5, "restart_backoff": "0.2,0.2,0.2"}
 KINDS = {"purchase": "BUY", "sell": "SELL", "refuel": "REFUEL"}
