@@ -14,12 +14,24 @@ from tests.servers import BROKERS, RabbitMQ
 
 LOG_TAIL = 8_000  # characters of each node's log in the report of a failed test
 CALM = {"heartbeat": 1, "lease": 10, "grace": 5, "log_flush": 0.3}
+FLEET = {"fleet", "fleet_deeds", "fleet_readme"}  # the example's, for who changes it: ten minutes of both cores
+ON_REDIS = {  # files about messages: Redis speaks as Valkey does, which has told of all the rest
+    "backlog",
+    "batches",
+    "brokers",
+    "canvas",
+    "dispatch",
+    "doors",
+    "flower",
+    "links",
+    "outage",
+    "revokes",
+    "stop",
+}
 ONCE = {  # files that are not about the broker
     "api_fuzz",
     "databases",
-    "fleet",
-    "fleet_deeds",
-    "fleet_readme",
+    *FLEET,
     "flower_pages",
     "job",
     "metrics",
@@ -37,7 +49,10 @@ def pytest_collection_modifyitems(config, items):
         for mark in item.iter_markers("only_on"):
             if chosen not in mark.args:
                 item.add_marker(pytest.mark.skip(reason=f"only {' and '.join(mark.args)} can do it"))
-        if chosen != "valkey" and item.path.stem.removeprefix("test_") in ONCE:
+        name = item.path.stem.removeprefix("test_")
+        if name in FLEET and not config.getoption("--fleet"):
+            item.add_marker(pytest.mark.skip(reason="the example fleet's own: --fleet"))
+        if (chosen != "valkey" and name in ONCE) or (chosen == "redis" and name not in ON_REDIS):
             item.add_marker(pytest.mark.skip(reason="not about the broker"))
 
 
