@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from datetime import datetime
 
 import pytest
 
@@ -10,7 +11,7 @@ from workers.fleet.client import asked_wait
 from workers.fleet.errors import NotConfigured, Refused
 from workers.fleet.settings import Settings
 from workers.fleet.universe import trade
-from workers.fleet.universe.clock import Clock
+from workers.fleet.universe.clock import Clock, stamp
 from workers.fleet.universe.error import Code, Refusal
 from workers.fleet.universe.fault import Fault, Faults
 from workers.fleet.universe.rate import Allowance
@@ -452,3 +453,9 @@ def test_a_refusal_survives_a_pickle():
         {"arrival": "soon"},
         "In flight. (4214)",
     )
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1 / 3, 12.3456, 86.4001])
+def test_who_waits_until_the_time_that_was_told_is_not_too_early(seconds):
+    arrival = Clock(compression=100_000, source=Hand()).after(seconds)
+    assert datetime.fromisoformat(stamp(arrival)).timestamp() >= arrival

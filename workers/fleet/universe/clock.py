@@ -1,5 +1,6 @@
 """The universe's time: as many of its seconds pass in one of ours as the compression says."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ class Clock:
 
     def after(self, seconds: float) -> float:
         """When so many seconds of the universe are over; the floor is the least, in seconds of ours."""
-        return self.now() + max(seconds / self._compression, self._floor)
+        over = self.now() + max(seconds / self._compression, self._floor)
+        return math.ceil(over * 1000) / 1000  # as it is told: nobody who has waited for it comes too early
 
     def age(self) -> float:
         """Of the universe, in its own seconds."""
