@@ -117,7 +117,10 @@ def test_a_template_that_does_not_compile_touches_nothing(monkeypatch, caplog, t
 
 def test_it_is_installed_once(monkeypatch):
     from flower import urls
+    from prometheus_client import CollectorRegistry
 
+    monkeypatch.setattr("lifecycle.runtime.metrics._registered", [])
+    monkeypatch.setattr("lifecycle.runtime.metrics.REGISTRY", CollectorRegistry())
     monkeypatch.setattr(urls, "handlers", theirs := [])
     monkeypatch.setattr(urls, "settings", dict(urls.settings))
     assert installs.install()
