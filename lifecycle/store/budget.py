@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lifecycle.store.engine import Database
+from lifecycle.store.engine import Database, limit_statements
 
 STEPS = 10_000  # of SQLite's machine between two looks at the clock
 
@@ -20,8 +20,7 @@ def reading(database: Database, seconds: float) -> Iterator[sa.Connection]:
     """
     with database.read() as connection:
         if database.dialect == "postgresql":
-            limit = f"{int(seconds * 1000)}ms"
-            connection.execute(sa.select(sa.func.set_config("statement_timeout", limit, True)))
+            limit_statements(connection, seconds)
             yield connection
             return
         driver: Any = connection.connection.dbapi_connection

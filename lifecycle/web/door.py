@@ -41,7 +41,10 @@ class Door(BaseHandler):
     @property
     def desk(self) -> Desk:
         """One for all handlers of an application."""
-        found: Desk = self.application.settings.setdefault("containers_desk", Desk())
+        settings = self.application.settings
+        if "containers_desk" not in settings:
+            settings["containers_desk"] = Desk()
+        found: Desk = settings["containers_desk"]
         return found
 
     @property
