@@ -17,7 +17,6 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--broker", choices=sorted(BROKERS), default="valkey", help="what acceptance tests send through")
-    parser.addoption("--fleet", action="store_true", help="the example fleet's acceptance tests, too")
 
 
 def started(server: AnyServer) -> AnyServer:

@@ -14,7 +14,6 @@ from tests.servers import BROKERS, RabbitMQ
 
 LOG_TAIL = 8_000  # characters of each node's log in the report of a failed test
 CALM = {"heartbeat": 1, "lease": 10, "grace": 5, "log_flush": 0.3}
-FLEET = {"fleet", "fleet_deeds", "fleet_readme"}  # the example's, for who changes it: ten minutes of both cores
 ON_REDIS = {  # files about messages: Redis speaks as Valkey does, which has told of all the rest
     "backlog",
     "batches",
@@ -31,7 +30,9 @@ ON_REDIS = {  # files about messages: Redis speaks as Valkey does, which has tol
 ONCE = {  # files that are not about the broker
     "api_fuzz",
     "databases",
-    *FLEET,
+    "fleet",
+    "fleet_deeds",
+    "fleet_readme",
     "flower_pages",
     "job",
     "metrics",
@@ -50,8 +51,6 @@ def pytest_collection_modifyitems(config, items):
             if chosen not in mark.args:
                 item.add_marker(pytest.mark.skip(reason=f"only {' and '.join(mark.args)} can do it"))
         name = item.path.stem.removeprefix("test_")
-        if name in FLEET and not config.getoption("--fleet"):
-            item.add_marker(pytest.mark.skip(reason="the example fleet's own: --fleet"))
         if (chosen != "valkey" and name in ONCE) or (chosen == "redis" and name not in ON_REDIS):
             item.add_marker(pytest.mark.skip(reason="not about the broker"))
 
