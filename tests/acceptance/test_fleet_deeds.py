@@ -98,6 +98,8 @@ def test_a_contract_survives_lost_answers(armada):
     assert armada.universe.faults() == [], "each answer was lost"
     for order in ("accept", "fulfill"):
         assert len(asked(armada, f"contracts/{fulfilled.contract}/{order}")) == 1
+    delivered = [entry for entry in armada.deeds("DELIVER") if entry.contract == fulfilled.contract]
+    assert len(asked(armada, f"contracts/{fulfilled.contract}/deliver")) == len(delivered)
     assert_bought_once(armada, fulfilled.contract)
     assert armada.violations() == []
 

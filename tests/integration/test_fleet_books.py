@@ -11,9 +11,10 @@ from sqlalchemy.exc import IntegrityError
 pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 
 from lifecycle.store.engine import Database
+from tests.docker.waiting import eventually
 from workers.fleet.account import DeadEra, WrongPlayer, found_or_made
 from workers.fleet.errors import NotConfigured
-from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Cargo, Entry, Ledger, Overspent
+from workers.fleet.ledger import BUY, FULFILL, REFUEL, SELL, Busy, Cargo, Counting, Entry, Ledger, Overspent
 from workers.fleet.migrate import check, give, migrate
 from workers.fleet.opportunities import Opportunity
 from workers.fleet.prices import Prices
@@ -297,6 +298,33 @@ def test_credits_are_corrected_only_if_nothing_was_done_meanwhile(ledger):
     owned, deeds = ledger.credits()
     assert ledger.correct(owned - 5, deeds, "c-1") == -5
     assert ledger.credits()[0] == owned - 5
+
+
+def test_while_credits_are_to_be_compared_no_order_begins_and_those_under_way_end(ledger):
+    assert not ledger.shut(60, every=3_600), "they were compared when the books were opened"
+    under_way = ledger.reserve(entry(units=1, aboard=1, held=10))
+    assert ledger.shut(60, every=0)
+    with pytest.raises(Counting):
+        ledger.reserve(entry(SELL, ship="S2"))
+    assert ledger.settle(under_way, -10)
+    owned, deeds = ledger.credits()
+    assert ledger.correct(owned, deeds, "c-1") == 0
+    ledger.void(ledger.reserve(entry(SELL, ship="S2")), "refused")
+
+
+def test_orders_are_held_up_only_for_a_time(ledger):
+    """An order that nobody could close in it is no reason to hold up all others for ever."""
+    ledger.reserve(entry(units=1, aboard=1, held=10))
+    assert ledger.shut(0.001, every=0)
+    assert not ledger.shut(60, every=3_600)
+    eventually(lambda: reserved(ledger))
+
+
+def reserved(ledger):
+    try:
+        return ledger.reserve(entry(SELL, ship="S2"))
+    except Counting:
+        return None
 
 
 def test_the_last_transaction_of_a_ship(ledger):

@@ -2,9 +2,11 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,10 +19,11 @@ from workers.fleet.account import found_or_made
 from workers.fleet.deeds import Deeds
 from workers.fleet.errors import Unreachable
 from workers.fleet.inquiry import ANSWER, ANYBODY, GRACE, Inquiry
-from workers.fleet.ledger import BUY, Busy, Cargo, Ledger, set_aside
+from workers.fleet.ledger import BUY, CORRECTION, Busy, Cargo, Counting, Entry, Ledger, set_aside
 from workers.fleet.migrate import migrate
 from workers.fleet.prices import of_good, seen_in
-from workers.fleet.tables import entries, now
+from workers.fleet.tables import agents, entries, now
+from workers.fleet.tidy import correct_credits
 
 NUMBERS = count(1)
 CREDITS = 200_000
@@ -147,3 +150,34 @@ def test_cargo_that_is_gone_is_missed_of_whom_it_was(api, ledger, ship, offer):
     api.purchase(ship["symbol"], offer.good, 2)
     inquiry.count(api.ship(ship["symbol"]), "c-3")
     assert ledger.cargo()[ship["symbol"]] == [Cargo(offer.good, "contract:7", 3)]
+
+
+def test_credits_are_compared_in_a_fleet_that_always_has_an_order_under_way(api, ledger, ship, offer):
+    """Each new order begins before the last one ends, until an audit is due: then they wait for it."""
+    api.purchase(ship["symbol"], offer.good, 1)  # by hand
+    office = SimpleNamespace(api=api, ledger=ledger, here=SimpleNamespace(id="c-9"))
+    under_way = [begun(ledger, "S-0")]
+
+    def look(number):
+        correct_credits(office)
+        with suppress(Counting):
+            under_way.append(begun(ledger, f"S-{number}"))
+        ledger.void(under_way.pop(0), "refused")
+
+    for number in range(1, 4):
+        look(number)
+    assert not corrections(ledger), "there was no look without an order under way"
+    with ledger._database.begin() as connection:
+        connection.execute(agents.update().values(counted_at=now() - timedelta(hours=2)))
+    look(5)
+    correct_credits(office)
+    assert [entry.amount for entry in corrections(ledger)] == [api.agent()["credits"] - CREDITS]
+    assert begun(ledger, "S-6"), "and they go on"
+
+
+def begun(ledger, ship):
+    return ledger.reserve(Entry(kind=BUY, ship=ship, container_id=ship, purpose=ANYBODY, lot=ship))
+
+
+def corrections(ledger):
+    return [entry for entry in ledger.of_purpose("") if entry.kind == CORRECTION]

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from workers.fleet.client import Client
 from workers.fleet.errors import FleetError
 from workers.fleet.migrate import check
-from workers.fleet.tables import NOBODY, agents
+from workers.fleet.tables import NOBODY, agents, clock
 
 a = agents.c
 
@@ -86,7 +86,7 @@ def _make(database: Any, agent: Any, era: str, player_id: int) -> Account:
     }
     try:
         with database.begin() as connection:
-            connection.execute(agents.insert().values(values))
+            connection.execute(agents.insert().values(**values, counted_at=clock(connection)))
     except IntegrityError:  # another process was first
         pass
     made = _find(database, agent["symbol"], era, player_id)

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from workers.fleet.account import Account
-from workers.fleet.errors import FleetError
+from workers.fleet.errors import FleetError, Unreachable
 from workers.fleet.tables import RESERVED, SETTLED, VOID, Moment, agents, cargo, clock, entries, now
 from workers.fleet.upsert import add
 
@@ -33,6 +33,10 @@ class Overspent(FleetError):
 
 class Busy(FleetError):
     """Another of ours buys the same good there, or has since its price was seen: look again."""
+
+
+class Counting(Unreachable):
+    """No order begins for some seconds: the credits are to be compared while none is under way. Nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +93,12 @@ class Ledger:
         """Write an entry down before its order is given; raises Overspent where the account's guards say so.
 
         newest: of the purchases there when the price was seen; raises Busy if there is another by now, which raised it.
+        Raises Counting while no order may begin.
         """
         with self._database.begin() as connection:
-            self._lock(connection)
+            until = self._lock(connection).shut_until
+            if until is not None and clock(connection) < until:
+                raise Counting("the account's credits are being compared")
             if newest is not None and self._newest(connection, entry.waypoint, entry.good) != newest:
                 raise Busy(f"{entry.good} was bought at {entry.waypoint} meanwhile")
             if entry.held:
@@ -188,12 +195,24 @@ class Ledger:
         with self._database.begin() as connection:
             connection.execute(agents.update().where(self._row).values(min_balance=min_balance))
 
+    def shut(self, seconds: float, *, every: float) -> bool:
+        """Have no order begin for so long; False, and nothing done, within `every` seconds of the last comparison."""
+        with self._database.begin() as connection:
+            counted, at = self._lock(connection).counted_at, clock(connection)
+            if at < counted + timedelta(seconds=every):
+                return False
+            self._count(connection, shut_until=at + timedelta(seconds=seconds))
+            return True
+
     def correct(self, owned: int, deeds: int, container_id: str) -> int:
         """Write down by how much the agent's credits differ; only if nothing was done since `deeds` were known."""
         with self._database.begin() as connection:
             row = self._lock(connection)
             off = owned - row.credits
-            if not off or row.deeds != deeds or self._reserved(connection) is not None:
+            if row.deeds != deeds or self._reserved(connection) is not None:
+                return 0
+            self._count(connection, shut_until=None)
+            if not off:
                 return 0
             told = {"container_id": container_id, "purpose": "", "lot": "", "ship": "", "kind": CORRECTION}
             self._insert(connection, Entry(**told, amount=off), SETTLED)
@@ -261,6 +280,10 @@ class Ledger:
             where = {"agent_id": self._account.id, "ship": entry.ship, "good": entry.good, "purpose": entry.purpose}
             add(connection, cargo, {**where, "units": entry.aboard}, "units")
             connection.execute(cargo.delete().where(k.agent_id == self._account.id, k.ship == entry.ship, k.units == 0))
+
+    def _count(self, connection: sa.Connection, shut_until: datetime | None) -> None:
+        values = {"counted_at": clock(connection), "shut_until": shut_until}
+        connection.execute(agents.update().where(self._row).values(values))
 
     def _pay(self, connection: sa.Connection, amount: int) -> None:
         connection.execute(agents.update().where(self._row).values(credits=a.credits + amount))

@@ -5,6 +5,7 @@ import logging
 from workers.fleet.errors import Refused
 from workers.fleet.ledger import Entry
 from workers.fleet.office import Office
+from workers.fleet.pace import ANSWER, AUDIT, EVERY
 from workers.fleet.triplog import TripLog
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,12 @@ def close_runs(office: Office) -> None:
 
 
 def correct_credits(office: Office) -> None:
-    """Somebody trades without these books, or an answer was lost whose price nobody remembers."""
+    """Somebody trades without these books, or an answer was lost whose price nobody remembers.
+
+    In a busy fleet an order is under way at each look: once an audit is due, none begins until after the next look.
+    """
     _, deeds = office.ledger.credits()
     if not office.ledger.left():
         office.ledger.correct(office.api.agent()["credits"], deeds, office.here.id)
+    elif office.ledger.shut(EVERY + ANSWER, every=AUDIT):
+        log.info("no order begins for %g s: the account's credits are to be compared", EVERY + ANSWER)
