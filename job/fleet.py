@@ -53,7 +53,10 @@ def play(options: argparse.Namespace, picture: View) -> int:
 @contextmanager
 def universe(options: argparse.Namespace) -> Iterator[list[Process]]:
     """The one that FLEET_URL and FLEET_TOKEN name, the real one too; else one of our own, which lives as long as we."""
-    if os.environ.get("FLEET_URL") and os.environ.get("FLEET_TOKEN"):
+    told = [name for name in ("FLEET_URL", "FLEET_TOKEN") if os.environ.get(name)]
+    if len(told) == 1:
+        raise Refusal(f"only {told[0]} is set: set FLEET_URL and FLEET_TOKEN for a universe that runs, or neither")
+    if told:
         yield []
         return
     process = started(options)

@@ -155,24 +155,31 @@ def test_cargo_that_is_gone_is_missed_of_whom_it_was(api, ledger, ship, offer):
 def test_credits_are_compared_in_a_fleet_that_always_has_an_order_under_way(api, ledger, ship, offer):
     """Each new order begins before the last one ends, until an audit is due: then they wait for it."""
     api.purchase(ship["symbol"], offer.good, 1)  # by hand
-    office = SimpleNamespace(api=api, ledger=ledger, here=SimpleNamespace(id="c-9"))
-    under_way = [begun(ledger, "S-0")]
+    office, over = SimpleNamespace(api=api, ledger=ledger, here=SimpleNamespace(id="c-9")), threading.Event()
 
-    def look(number):
-        correct_credits(office)
-        with suppress(Counting):
-            under_way.append(begun(ledger, f"S-{number}"))
-        ledger.void(under_way.pop(0), "refused")
+    def trade():
+        under_way = begun(ledger, "S-0")
+        while not over.wait(0.01):
+            with suppress(Counting):
+                after, under_way = under_way, begun(ledger, "S-1")
+                ledger.void(after, "refused")
+                continue
+            ledger.void(under_way, "refused")
 
-    for number in range(1, 4):
-        look(number)
-    assert not corrections(ledger), "there was no look without an order under way"
-    with ledger._database.begin() as connection:
-        connection.execute(agents.update().values(counted_at=now() - timedelta(hours=2)))
-    look(5)
-    correct_credits(office)
-    assert [entry.amount for entry in corrections(ledger)] == [api.agent()["credits"] - CREDITS]
-    assert begun(ledger, "S-6"), "and they go on"
+    with ThreadPoolExecutor(1) as hand:
+        trading = hand.submit(trade)
+        try:
+            eventually(lambda: ledger.left())
+            correct_credits(office)
+            assert not corrections(ledger), "it had an order under way"
+            with ledger._database.begin() as connection:
+                connection.execute(agents.update().values(counted_at=now() - timedelta(hours=2)))
+            correct_credits(office)
+            assert [entry.amount for entry in corrections(ledger)] == [api.agent()["credits"] - CREDITS]
+            eventually(lambda: ledger.left())
+        finally:
+            over.set()
+        trading.result()
 
 
 def begun(ledger, ship):

@@ -15,9 +15,9 @@ from workers.fleet.opportunities import Opportunity, assign, lane, rank, sendabl
 from workers.fleet.pace import EVERY, FRESH
 from workers.fleet.tables import NOBODY
 from workers.fleet.tidy import tidy
-from workers.fleet.trip import REST, NothingGained, Trip
+from workers.fleet.trip import REST, NothingGained, NotOurs, Trip
 from workers.fleet.triplog import TripLog
-from workers.fleet.vessel import Vessel
+from workers.fleet.vessel import NoSuchPlace, Vessel
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,11 @@ def look(
 
 
 @app.task(
-    base=ContainerTask, container_type="ARBITRAGE_WORKER", holds=["ship:{ship}"], forgive_on=[NothingGained], **WORKER
+    base=ContainerTask,
+    container_type="ARBITRAGE_WORKER",
+    holds=["ship:{ship}"],
+    forgive_on=[NothingGained, NotOurs, NoSuchPlace],
+    **WORKER,
 )
 def carry(
     ship: str,
@@ -62,8 +66,7 @@ def carry(
 def _look(
     office: Office, system: str, *, min_margin: float, max_workers: int, min_balance: int | None, only: list[str]
 ) -> int:
-    if min_balance is not None and not office.here.current_iteration:  # later looks would undo an operator's own
-        office.ledger.keep_at_least(min_balance)
+    office.keep_at_least(min_balance)
     tidy(office)
     workers = office.here.children(live=True)
     places = office.charts.places(system)

@@ -15,15 +15,20 @@ log = logging.getLogger(__name__)
 
 @app.task(base=ContainerTask, container_type="FLEET_COORDINATOR", holds=["fleet"], interval=EVERY, **COORDINATOR)
 def command(
-    system: str | None = None, min_margin: float = 10.0, max_workers: int = 10, min_balance: int | None = None
+    system: str | None = None,
+    min_margin: float = 10.0,
+    max_workers: int = 10,
+    min_balance: int | None = None,
+    ship: str | list[str] | None = None,
 ) -> Any:
     """Have the three coordinators run in a system, by default that of the headquarters; a lost one starts anew."""
-    trade = {"min_margin": min_margin, "max_workers": max_workers, "min_balance": min_balance}
-    return patiently(lambda: _command(system, trade))
+    trade = {"min_margin": min_margin, "max_workers": max_workers, "ship": ship}
+    return patiently(lambda: _command(system, min_balance, trade))
 
 
-def _command(system: str | None, trade: dict[str, Any]) -> None:
+def _command(system: str | None, min_balance: int | None, trade: dict[str, Any]) -> None:
     office = open_office()
+    office.keep_at_least(min_balance)
     where = {"system": system or system_of(office.account.headquarters)}
     live = {child.container_type for child in office.here.children(live=True)}
     for task, wishes in ((scouts.look, where), (arbitrage.look, {**where, **trade}), (contracts.look, {})):

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
-from lifecycle import ContainerTask, ResourceHeld, ResourceQuarantined
+from lifecycle import ContainerTask, ResourceHeld, ResourceQuarantined, finish
 from workers import app
 from workers.fleet.charts import nearest_first
 from workers.fleet.errand import Errand, obstacle, source
@@ -41,10 +41,16 @@ def _look(office: Office) -> None:
     tidy(office)
     flows = Workflows(office.lifecycle.database, office.account)
     flow = flows.open()
-    if flow is not None and not office.has_ended(flow.container_id):
+    if flow is not None and (not office.has_ended(flow.container_id) or _unclear(office, flow)):
         return
     if hull := _best(office, flow):
         _begin(office, flows, flow, hull)
+
+
+def _unclear(office: Office, flow: Workflow) -> set[str]:
+    """Ships with an order for its contract whose end nobody knows: another ship would give it again."""
+    of_contract = "" if flow.contract is None else purpose(flow.contract)
+    return {entry.ship for entry in office.ledger.left() if entry.purpose == of_contract}
 
 
 def _begin(office: Office, flows: Workflows, flow: Workflow | None, hull: Hull) -> None:
@@ -98,14 +104,18 @@ def _work(office: Office, symbol: str) -> Any:
     flow = _own(office, symbol)
     deeds = office.deeds(purpose(flow.contract) if flow.contract else "")
     vessel = Vessel.read(office, deeds, symbol)
+    if not vessel.ship["cargo"]["capacity"]:
+        return finish(f"{symbol} carries no cargo")
     return vessel.not_ready() or Errand(office, vessel, flow).go_on()
 
 
-def _refuse_others(office: Office, contract: str, symbol: str) -> None:
-    """What is aboard another ship would be bought again."""
+def _refuse_others(office: Office, flow: Workflow, symbol: str) -> None:
+    """What is aboard another ship, or may be so soon, would be bought again."""
+    if others := _unclear(office, flow) - {symbol}:
+        raise ContractTaken(f"an order of {', '.join(sorted(others))} for contract {flow.contract} is not answered yet")
     for ship, cargo in office.ledger.cargo().items():
-        if ship != symbol and _carries(cargo, contract):
-            raise ContractTaken(f"{ship} carries the goods of contract {contract}")
+        if ship != symbol and _carries(cargo, str(flow.contract)):
+            raise ContractTaken(f"{ship} carries the goods of contract {flow.contract}")
 
 
 def _own(office: Office, symbol: str) -> Workflow:
@@ -116,7 +126,7 @@ def _own(office: Office, symbol: str) -> Workflow:
     if flow is not None and not office.has_ended(flow.container_id):
         raise ContractTaken(f"container {flow.container_id} works on the contract")
     if flow is not None and flow.contract is not None:
-        _refuse_others(office, flow.contract, symbol)
+        _refuse_others(office, flow, symbol)
     try:
         with office.lifecycle.database.begin() as connection:
             flows.take(connection, flow, office.here.id)

@@ -14,7 +14,7 @@ from workers.fleet.route import FUEL_A_UNIT
 from workers.fleet.shapes import Contract, Ship
 
 FUEL = "FUEL"
-FUEL_PRICE = 200  # credits, set aside for each unit while a ship refuels
+FUEL_PRICE = 200  # credits, set aside at least for each unit while a ship refuels
 SPENT = {BUY, REFUEL}
 
 Answer = Mapping[str, Any]
@@ -51,13 +51,12 @@ class Deeds:
         entry = self._entry(JETTISON, ship, good=good, units=units, aboard=-units, **whose)
         return self._do(entry, ship, lambda: self.api.jettison(ship["symbol"], good, units))
 
-    def refuel(self, ship: Ship) -> Ship:
-        """Fill its tank."""
+    def refuel(self, ship: Ship, price: int) -> Ship:
+        """Fill its tank. price: what a unit was seen to cost, perhaps long ago."""
         tank = ship["fuel"]
         units = math.ceil((tank["capacity"] - tank["current"]) / FUEL_A_UNIT)
-        entry = self._entry(
-            REFUEL, ship, units=units, held=units * FUEL_PRICE, before=tank["current"], price=FUEL_PRICE
-        )
+        held = max(units * FUEL_PRICE, set_aside(units, price))
+        entry = self._entry(REFUEL, ship, units=units, held=held, before=tank["current"], price=price)
         return self._do(entry, ship, lambda: self.api.refuel(ship["symbol"]))
 
     def accept(self, ship: Ship, contract: Contract) -> Ship:

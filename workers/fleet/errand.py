@@ -162,5 +162,6 @@ def source(office: Office, contract: Contract) -> Price | None:
 
 def is_late(contract: Contract) -> bool:
     """Its time is over: to be accepted, or to be fulfilled."""
-    until = contract["terms"]["deadline"] if contract["accepted"] else contract["deadlineToAccept"]
+    to_accept = contract.get("deadlineToAccept") or contract["expiration"]
+    until = contract["terms"]["deadline"] if contract["accepted"] else to_accept
     return datetime.fromisoformat(until) <= now()

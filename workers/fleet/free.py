@@ -9,11 +9,12 @@ from workers.fleet.workflows import Workflows
 
 
 def free(office: Office, able: Iterable[Hull]) -> list[Hull]:
-    """Those that nobody holds, that fly nowhere, and that carry no cargo of a contract that is open."""
+    """Those that nobody holds, that fly nowhere, whose orders are answered, and without cargo of an open contract."""
     held, protected = office.hulls.holders(), Workflows(office.lifecycle.database, office.account).purposes()
     loaded = {
         ship
         for ship, cargo in office.ledger.cargo().items()
         if any(each.purpose != ANYBODY and each.purpose in protected for each in cargo)
     }
-    return [hull for hull in able if hull.symbol not in {*held, *loaded} and hull.status != IN_TRANSIT]
+    unclear = {entry.ship for entry in office.ledger.left()}
+    return [hull for hull in able if hull.symbol not in {*held, *loaded, *unclear} and hull.status != IN_TRANSIT]

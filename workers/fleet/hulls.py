@@ -1,5 +1,6 @@
 """The agent's ships, listed once in a while for all containers, and who of them is free."""
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -8,10 +9,12 @@ import sqlalchemy as sa
 
 from workers.fleet.account import Account
 from workers.fleet.client import PAGE, Client
+from workers.fleet.errors import Unreachable
 from workers.fleet.shapes import Ship
 from workers.fleet.tables import NOBODY, agents, now, ships
 from workers.fleet.upsert import upsert
 
+log = logging.getLogger(__name__)
 a, s = agents.c, ships.c
 KIND = "ship:"  # of resource
 HAULER = "HAULER"
@@ -45,14 +48,12 @@ class Hulls:
     def all(self, max_age: float) -> list[Hull]:
         """Every ship; the API is asked by one caller within `max_age` seconds, the others read what that one wrote.
 
-        A large fleet is listed more seldom: in between, those who fly a ship note how it is.
+        A large fleet is listed more seldom: in between, those who fly a ship note how it is. So it is where the API
+        cannot list them, as happens for hours when it has lost its way with one ship.
         """
-        if self._may_ask(paced(max_age, self._count())):
-            try:
-                self._write(self._api.ships())
-            except BaseException:
-                self._forget()
-                raise
+        known = self._count()
+        if self._may_ask(paced(max_age, known)):
+            self._ask(known)
         query = sa.select(*COLUMNS).where(s.agent_id == self._account.id).order_by(s.symbol)
         with self._database.read() as connection:
             return [Hull(*row) for row in connection.execute(query)]
@@ -69,6 +70,15 @@ class Hulls:
             for held in self._lifecycle.assignments()
             if held.resource.startswith(KIND) and _player(held.player_id) == self._account.player_id
         }
+
+    def _ask(self, known: int) -> None:
+        try:
+            self._write(self._api.ships())
+        except BaseException as error:
+            self._forget()
+            if not known or not isinstance(error, Unreachable):
+                raise
+            log.warning("ships as they were last seen: %s", error)
 
     def _count(self) -> int:
         with self._database.read() as connection:

@@ -81,6 +81,8 @@ class Inquiry:
             return aboard(ship, str(entry.good)) != entry.before
         if entry.kind == REFUEL:
             return ship["fuel"]["current"] > entry.before
+        if self._ledger.has(entry.kind, str(entry.contract)):  # another order of ours has done it
+            return False
         contract = self._api.contract(str(entry.contract))
         return bool({ACCEPT: contract["accepted"], FULFILL: contract["fulfilled"]}[entry.kind])
 

@@ -179,6 +179,10 @@ class Ledger:
         with self._database.read() as connection:
             return [Entry(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - as above
 
+    def has(self, kind: str, contract: str) -> bool:
+        """Whether an order of this kind for a contract is settled: it is accepted once, and fulfilled once."""
+        return bool(self._settled(sa.and_(e.kind == kind, e.contract == contract)))
+
     def last_transaction(self, ship: str) -> datetime | None:
         """When the API executed the last order of a ship that is settled."""
         query = sa.select(sa.func.max(e.transacted_at)).where(self._mine, e.ship == ship)
@@ -196,27 +200,37 @@ class Ledger:
             connection.execute(agents.update().where(self._row).values(min_balance=min_balance))
 
     def shut(self, seconds: float, *, every: float) -> bool:
-        """Have no order begin for so long; False, and nothing done, within `every` seconds of the last comparison."""
+        """Have no order begin for so long; False, and nothing done, where it is not due.
+
+        It is due when the last comparison was `every` seconds ago, and the last hold-up a tenth of that.
+        """
         with self._database.begin() as connection:
-            counted, at = self._lock(connection).counted_at, clock(connection)
-            if at < counted + timedelta(seconds=every):
+            row, at = self._lock(connection), clock(connection)
+            due = row.counted_at is None or at >= row.counted_at + timedelta(seconds=every)
+            if not due or (row.shut_until is not None and at < row.shut_until + timedelta(seconds=every / 10)):
                 return False
-            self._count(connection, shut_until=at + timedelta(seconds=seconds))
+            self._note(connection, shut_until=at + timedelta(seconds=seconds))
             return True
 
-    def correct(self, owned: int, deeds: int, container_id: str) -> int:
-        """Write down by how much the agent's credits differ; only if nothing was done since `deeds` were known."""
+    def reopen(self) -> None:
+        """Orders begin again."""
+        with self._database.begin() as connection:
+            self._note(connection, shut_until=clock(connection))
+
+    def correct(self, owned: int, deeds: int, container_id: str) -> int | None:
+        """Write down by how much the agent's credits differ.
+
+        None, and nothing is written, if anything was done since `deeds` were known, or an order is under way.
+        """
         with self._database.begin() as connection:
             row = self._lock(connection)
-            off = owned - row.credits
             if row.deeds != deeds or self._reserved(connection) is not None:
-                return 0
-            self._count(connection, shut_until=None)
-            if not off:
-                return 0
-            told = {"container_id": container_id, "purpose": "", "lot": "", "ship": "", "kind": CORRECTION}
-            self._insert(connection, Entry(**told, amount=off), SETTLED)
-            self._pay(connection, off)
+                return None
+            self._note(connection, counted_at=clock(connection))
+            if off := owned - row.credits:
+                told = {"container_id": container_id, "purpose": "", "lot": "", "ship": "", "kind": CORRECTION}
+                self._insert(connection, Entry(**told, amount=off), SETTLED)
+                self._pay(connection, off)
             return off
 
     @property
@@ -281,9 +295,8 @@ class Ledger:
             add(connection, cargo, {**where, "units": entry.aboard}, "units")
             connection.execute(cargo.delete().where(k.agent_id == self._account.id, k.ship == entry.ship, k.units == 0))
 
-    def _count(self, connection: sa.Connection, shut_until: datetime | None) -> None:
-        values = {"counted_at": clock(connection), "shut_until": shut_until}
-        connection.execute(agents.update().where(self._row).values(values))
+    def _note(self, connection: sa.Connection, **when: datetime) -> None:
+        connection.execute(agents.update().where(self._row).values(when))
 
     def _pay(self, connection: sa.Connection, amount: int) -> None:
         connection.execute(agents.update().where(self._row).values(credits=a.credits + amount))

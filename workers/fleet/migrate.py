@@ -1,11 +1,14 @@
-"""The fleet's tables, made where they are missing: `python -m workers.fleet.migrate`, as often as you like."""
+"""The fleet's tables and columns, made where they are missing: `python -m workers.fleet.migrate`, any time."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy.exc import IntegrityError
 
 from lifecycle import LifecycleError
@@ -13,7 +16,7 @@ from workers.fleet.errors import FleetError, NotConfigured
 from workers.fleet.tables import agents, metadata
 
 TURN = 0x0F1EE7  # PostgreSQL's advisory lock of whoever makes them; SQLite has one writer anyway
-MISSING = "the fleet's tables are missing: run python -m workers.fleet.migrate"
+REMEDY = "run python -m workers.fleet.migrate"
 
 
 def migrate(database: Any) -> None:
@@ -22,14 +25,31 @@ def migrate(database: Any) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(TURN)))
         metadata.create_all(connection)
+        change = Operations(MigrationContext.configure(connection))
+        for table, column in _absent(connection, database.schema):
+            change.add_column(table.name, sa.Column(column.name, column.type), schema=database.schema)
 
 
+@cache
 def check(database: Any) -> None:
-    """Raises NotConfigured where one is missing."""
+    """Raises NotConfigured where a table is missing, or a column of one; looks again only where it did."""
     with database.read() as connection:
-        there = sa.inspect(connection).get_table_names(schema=database.schema)
-    if not set(metadata.tables) <= set(there):
-        raise NotConfigured(MISSING)
+        if not set(metadata.tables) <= set(sa.inspect(connection).get_table_names(schema=database.schema)):
+            raise NotConfigured(f"the fleet's tables are missing: {REMEDY}")
+        for table, column in _absent(connection, database.schema):
+            raise NotConfigured(f"{table.name} has no column {column.name}, it is of an earlier version: {REMEDY}")
+
+
+def _absent(connection: sa.Connection, schema: str | None) -> list[tuple[sa.Table, sa.Column[Any]]]:
+    """Columns that tables of an earlier version do not have; each that was added since may be NULL."""
+    there = sa.inspect(connection).get_multi_columns(schema=schema, filter_names=list(metadata.tables))
+    known = {name: {column["name"] for column in columns} for (_, name), columns in there.items()}
+    return [
+        (table, column)
+        for table in metadata.tables.values()
+        for column in table.columns
+        if column.name not in known[table.name]
+    ]
 
 
 def give(database: Any, symbol: str, player_id: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lifecycle import Container, LifecycleError, StoreUnreachable, checkpoint, current_container, later
+from lifecycle import Container, ContainerNotFound, StoreUnreachable, checkpoint, current_container, later
 from workers import app
 from workers.fleet.account import Account, open_account
 from workers.fleet.charts import Charts
@@ -68,13 +68,16 @@ class Office:
         if f"{KIND}{ship}" not in held:
             raise NotHeld(f"{self.here.id} does not hold {ship} any more")
 
+    def keep_at_least(self, min_balance: int | None) -> None:
+        """The wish that a coordinator was started with; later looks would undo an operator's own."""
+        if min_balance is not None and not self.here.current_iteration:
+            self.ledger.keep_at_least(min_balance)
+
     def has_ended(self, container_id: str) -> bool:
         """Also what was deleted since."""
         try:
             return bool(self.lifecycle.get(container_id).is_ended)
-        except StoreUnreachable:
-            raise
-        except LifecycleError:
+        except ContainerNotFound:
             return True
 
 
@@ -95,5 +98,5 @@ def patiently(body: Callable[[], Any]) -> Any:
     try:
         return body()
     except (Unreachable, StoreUnreachable) as error:
-        log.warning("no answer, again in %g s: %s", PATIENCE, error)
+        log.warning("again in %g s: %s", PATIENCE, error)
         return later(PATIENCE)

@@ -25,4 +25,4 @@ PATIENCE = _seconds("FLEET_PATIENCE", 5.0)
 ANSWER = _seconds("FLEET_READ_TIMEOUT", 10.0)
 """An order that was sent so long ago is not executed any more."""
 AUDIT = _seconds("FLEET_AUDIT", 3_600.0)
-"""Credits that could not be compared for so long, for orders were under way at each look, hold up new orders."""
+"""Credits that could not be compared for so long, for an order was under way at each look, hold up new orders."""

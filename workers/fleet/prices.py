@@ -50,16 +50,20 @@ class Prices:
                 connection.execute(history.insert(), [self._line(price) for price in changed])
         return seen
 
-    def fresh(self, system: str, seconds: float) -> list[Price]:
-        """Prices of a system that were seen within so many seconds: older ones are not traded on."""
-        since = p.seen_at >= now() - timedelta(seconds=seconds)
+    def fresh(self, system: str, seconds: float | None = None) -> list[Price]:
+        """Prices of a system that were seen within so many seconds, if any are named: older ones are not traded on."""
+        since = sa.true() if seconds is None else p.seen_at >= now() - timedelta(seconds=seconds)
         with self._database.read() as connection:
             return self._read(connection, sa.and_(p.system == system, since))
 
+    def at(self, waypoint: str) -> dict[str, Price]:
+        """By good, what one market was last seen to ask and offer; empty for one that nobody has seen."""
+        with self._database.read() as connection:
+            return {price.good: price for price in self._read(connection, p.waypoint == waypoint)}
+
     def last(self, waypoint: str, good: str) -> Price | None:
         """The one that was seen last, however long ago."""
-        with self._database.read() as connection:
-            return next(iter(self._read(connection, sa.and_(p.waypoint == waypoint, p.good == good))), None)
+        return self.at(waypoint).get(good)
 
     def _read(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Price]:
         query = sa.select(*COLUMNS).where(p.agent_id == self._account.id, which).order_by(p.waypoint, p.good)

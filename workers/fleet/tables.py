@@ -65,7 +65,7 @@ agents = sa.Table(
     _number("min_balance", server_default="0"),
     _number("share", server_default="20"),  # percent of the credits that one purchase may take
     _number("deeds", server_default="0"),  # rises with each entry: who saw the same number saw the same books
-    sa.Column("counted_at", Moment, nullable=False),  # when the credits were last compared, or orders held up for it
+    sa.Column("counted_at", Moment),  # when the credits were last compared with the agent's
     sa.Column("shut_until", Moment),  # no order begins before, so that none is under way when they are compared
     sa.Column("ships_seen_at", Moment),
     sa.UniqueConstraint("symbol", "era"),

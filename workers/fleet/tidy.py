@@ -1,14 +1,19 @@
 """What ended containers have left in the books: orders nobody asks after, runs nobody closed, credits that differ."""
 
 import logging
+import math
 
-from workers.fleet.errors import Refused
+from lifecycle import sleep
+from workers.fleet.errors import Refused, Unreachable
 from workers.fleet.ledger import Entry
+from workers.fleet.limit import PATIENCE as LONGEST
 from workers.fleet.office import Office
-from workers.fleet.pace import ANSWER, AUDIT, EVERY
+from workers.fleet.pace import ANSWER, AUDIT
 from workers.fleet.triplog import TripLog
 
 log = logging.getLogger(__name__)
+AUDIT_TAKES = 2 * (LONGEST + ANSWER)  # seconds at most: orders under way wait for their turn and answer, then we do
+MOMENT = 0.2  # seconds between two looks whether they have ended
 UNKNOWN = 404  # the API's code: it has no such ship, or contract
 
 
@@ -32,6 +37,8 @@ def _close(office: Office, entry: Entry) -> None:
     """One that cannot be asked after stops no look; of what the API does not know nothing was done."""
     try:
         office.inquiry.close(entry)
+    except Unreachable as error:
+        log.warning("%s of %s is not asked after: %s", entry.kind, entry.ship, error)
     except Refused as refusal:
         log.warning("%s of %s is not asked after: %s", entry.kind, entry.ship, refusal)
         if refusal.code == UNKNOWN:
@@ -47,12 +54,27 @@ def close_runs(office: Office) -> None:
 
 
 def correct_credits(office: Office) -> None:
-    """Somebody trades without these books, or an answer was lost whose price nobody remembers.
+    """Somebody trades without these books, or an answer was lost whose price nobody remembers."""
+    if not office.ledger.left() and _compare(office):
+        return
+    if office.ledger.shut(AUDIT_TAKES, every=AUDIT):
+        _audit(office)
 
-    In a busy fleet an order is under way at each look: once an audit is due, none begins until after the next look.
-    """
+
+def _audit(office: Office) -> None:
+    """In a busy fleet an order is under way at each look: none begins until those have ended, and are compared."""
+    log.info("no order begins, for %g s at most: the account's credits are compared", AUDIT_TAKES)
+    try:
+        for _ in range(math.ceil(AUDIT_TAKES / 2 / MOMENT)):
+            if not office.ledger.left():
+                _compare(office)
+                return
+            sleep(MOMENT)
+    finally:
+        office.ledger.reopen()
+
+
+def _compare(office: Office) -> bool:
+    """False if an order came between."""
     _, deeds = office.ledger.credits()
-    if not office.ledger.left():
-        office.ledger.correct(office.api.agent()["credits"], deeds, office.here.id)
-    elif office.ledger.shut(EVERY + ANSWER, every=AUDIT):
-        log.info("no order begins for %g s: the account's credits are to be compared", EVERY + ANSWER)
+    return office.ledger.correct(office.api.agent()["credits"], deeds, office.here.id) is not None

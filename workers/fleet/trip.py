@@ -58,6 +58,8 @@ class Trip:
 
     def _buy_here(self) -> None:
         good = self.expected.good
+        if not self.vessel.room:
+            raise NothingGained(f"{self.vessel.symbol} has no room for {good}")
         newest = self.office.ledger.newest(self.vessel.waypoint, good)
         here = self._scanned()
         self._validate(here)
@@ -76,7 +78,7 @@ class Trip:
 
     def _clear(self, cargo: Cargo) -> Any:
         """What an earlier trip has left aboard: sold where most is paid for it, or thrown away."""
-        best = dearest(self._known(), cargo.good)
+        best = self._buyer(cargo.good)
         whose = {"purpose": cargo.purpose, "lot": REST}
         if best is None or best.sell * cargo.units < WORTH_A_FLIGHT:
             self.vessel.ship = self.vessel.deeds.jettison(self.vessel.ship, cargo.good, cargo.units, **whose)
@@ -130,8 +132,10 @@ class Trip:
     def _affordable(self, here: Price) -> int:
         return self.office.ledger.affordable(self.office.here.id, here.buy)
 
-    def _known(self) -> list[Price]:
-        return self.office.prices.fresh(system_of(self.vessel.waypoint), FRESH)
+    def _buyer(self, good: str) -> Price | None:
+        """Who pays most for it by what was seen lately, else by what was ever seen."""
+        system, prices = system_of(self.vessel.waypoint), self.office.prices
+        return dearest(prices.fresh(system, FRESH), good) or dearest(prices.fresh(system), good)
 
     def _refuse_contracts(self, cargo: list[Cargo]) -> None:
         open_ones = Workflows(self.office.lifecycle.database, self.office.account).purposes()

@@ -6,8 +6,8 @@ from typing import Any
 
 from lifecycle import later
 from workers.fleet.charts import Places
-from workers.fleet.deeds import Deeds, aboard, after
-from workers.fleet.errors import Refused
+from workers.fleet.deeds import FUEL, FUEL_PRICE, Deeds, aboard, after
+from workers.fleet.errors import FleetError, Refused
 from workers.fleet.hulls import IN_TRANSIT
 from workers.fleet.ledger import Overspent
 from workers.fleet.office import Office
@@ -18,6 +18,10 @@ from workers.fleet.tables import now
 
 log = logging.getLogger(__name__)
 SOON = 1.0  # seconds: the least until a ship is asked again whether it has arrived
+
+
+class NoSuchPlace(FleetError):
+    """A flight was asked for to where no chart has anything."""
 
 
 class Vessel:
@@ -71,10 +75,10 @@ class Vessel:
         """None at the goal; else it flies there, and this is what the body is to return."""
         if self.waypoint == goal:
             return None
-        need = fuel(distance(self.places[self.waypoint], self.places[goal])) if self.ship["fuel"]["capacity"] else 0
-        if self.ship["fuel"]["current"] < need:
+        need = self._burns(goal)
+        if self.ship["fuel"]["current"] < self._wanted(goal, need):
             self._refuel()
-        mode = "CRUISE" if self.ship["fuel"]["current"] >= need else "DRIFT"
+        mode = "CRUISE" if not need or self.ship["fuel"]["current"] > need else "DRIFT"  # which burns the last unit
         if self.ship["nav"]["flightMode"] != mode:
             self.office.api.flight_mode(self.symbol, mode)
         self._orbit()
@@ -91,13 +95,26 @@ class Vessel:
         """What the market here asks and offers; the books know it from then on."""
         return self.office.prices.write(self.office.api.market(self.waypoint))
 
+    def _burns(self, goal: str) -> int:
+        places = self.places
+        for waypoint in (self.waypoint, goal):
+            if waypoint not in places:
+                raise NoSuchPlace(f"{self.symbol} is at {self.waypoint}, and its system has no waypoint {waypoint}")
+        return fuel(distance(places[self.waypoint], places[goal])) if self.ship["fuel"]["capacity"] else 0
+
+    def _wanted(self, goal: str, need: int) -> int:
+        """Enough to come back from where no fuel is sold, and one unit to drift with."""
+        flights = 1 if FUEL in self.office.prices.at(goal) else 2
+        return min(flights * need + 1, self.ship["fuel"]["capacity"])
+
     def _refuel(self) -> None:
         """Where fuel is sold and can be paid; else the ship drifts, which takes longer and hardly any fuel."""
-        if not self.places[self.waypoint]["is_market"]:
+        seen = self.office.prices.at(self.waypoint)
+        if not self.places[self.waypoint]["is_market"] or (seen and FUEL not in seen):
             return
         self.dock()
         try:
-            self.ship = self.deeds.refuel(self.ship)
+            self.ship = self.deeds.refuel(self.ship, seen[FUEL].buy if seen else FUEL_PRICE)
         except (Refused, Overspent) as refusal:
             log.warning("%s is not refuelled: %s", self.symbol, refusal)
 
