@@ -169,14 +169,14 @@ def test_credits_are_compared_in_a_fleet_that_always_has_an_order_under_way(api,
     with ThreadPoolExecutor(1) as hand:
         trading = hand.submit(trade)
         try:
-            eventually(lambda: ledger.left())
+            eventually(ledger.left)
             correct_credits(office)
             assert not corrections(ledger), "it had an order under way"
             with ledger._database.begin() as connection:
                 connection.execute(agents.update().values(counted_at=now() - timedelta(hours=2)))
             correct_credits(office)
             assert [entry.amount for entry in corrections(ledger)] == [api.agent()["credits"] - CREDITS]
-            eventually(lambda: ledger.left())
+            eventually(ledger.left)
         finally:
             over.set()
         trading.result()

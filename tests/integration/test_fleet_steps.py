@@ -1,6 +1,7 @@
 """What pipelines do at one place, on a real universe and real rows: steps of trips, errands and coordinators."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -11,22 +12,24 @@ from lifecycle import later
 from tests.docker.waiting import eventually
 from tests.integration.test_cli_verbs import make_app, url_of
 from tests.universes import UniverseServer
-from workers.fleet import arbitrage
+from workers.fleet import arbitrage, contracts
 from workers.fleet.account import found_or_made
 from workers.fleet.contracts import _best
 from workers.fleet.errand import Errand
-from workers.fleet.errors import Refused
+from workers.fleet.errors import Refused, Unreachable
+from workers.fleet.free import free
 from workers.fleet.inquiry import ANYBODY
-from workers.fleet.ledger import BUY, SELL
+from workers.fleet.ledger import ACCEPT, BUY, REFUEL, SELL, Entry
 from workers.fleet.migrate import migrate
 from workers.fleet.office import Office
 from workers.fleet.opportunities import Opportunity
 from workers.fleet.prices import seen_in
-from workers.fleet.tables import ships
+from workers.fleet.tables import now, prices, ships
+from workers.fleet.tidy import close_orders
 from workers.fleet.trip import Trip
 from workers.fleet.universe.error import Code
-from workers.fleet.vessel import Vessel
-from workers.fleet.workflows import Workflows, purpose
+from workers.fleet.vessel import FUEL, NoSuchPlace, Vessel
+from workers.fleet.workflows import ContractTaken, Workflows, purpose
 
 NUMBERS = count(1)
 PLAYER = 12
@@ -123,6 +126,71 @@ def test_a_minimum_balance_is_written_as_its_coordinator_starts(office):
     assert office.ledger.affordable("", 1) > 0
 
 
+def test_cargo_whose_price_was_seen_long_ago_is_not_thrown_away(office, vessel, api):
+    fill(office, api, vessel.ship)
+    laden = Vessel.read(office, vessel.deeds, vessel.symbol)
+    (cargo,) = office.ledger.cargo([vessel.symbol])[vessel.symbol]
+    buyer = next(each for each in office.charts.markets(system(vessel)) if each != vessel.waypoint)
+    told = {"symbol": cargo.good, "purchasePrice": 9_001, "sellPrice": 9_000, "tradeVolume": 20}
+    office.prices.write({"symbol": buyer, "tradeGoods": [told]})
+    expected = trip(office, vessel).expected
+    with office.lifecycle.database.begin() as connection:
+        connection.execute(prices.update().values(seen_at=now() - timedelta(days=3)))
+    assert isinstance(Trip(office, laden, expected, 0.0)._clear(cargo), type(later(0)))
+    assert api.ship(vessel.symbol)["nav"]["route"]["destination"]["symbol"] == buyer
+    assert office.ledger.cargo([vessel.symbol])[vessel.symbol] == [cargo]
+
+
+def test_a_flight_to_nowhere_says_so(vessel):
+    with pytest.raises(NoSuchPlace, match="its system has no waypoint X1-NONE-A1"):
+        vessel.head("X1-NONE-A1")
+
+
+@pytest.mark.parametrize(("spare", "mode"), [(0, "DRIFT"), (1, "CRUISE")])
+def test_the_last_unit_of_fuel_is_kept_for_a_drift(office, vessel, api, spare, mode):
+    """At a market that is known to sell none; and with none left a ship would never leave."""
+    goal = next(each for each in office.charts.markets(system(vessel)) if each != vessel.waypoint)
+    for market in (goal, vessel.waypoint):
+        told = {"symbol": FUEL if market == goal else "IRON", "purchasePrice": 2, "sellPrice": 1, "tradeVolume": 20}
+        office.prices.write({"symbol": market, "tradeGoods": [told]})
+    vessel.ship = {**vessel.ship, "fuel": {"current": vessel._burns(goal) + spare, "capacity": 600}}
+    assert vessel.head(goal) is not None
+    assert api.ship(vessel.symbol)["nav"]["flightMode"] == mode
+    assert not office.ledger.of_lot("c-1"), "nobody asked for fuel where none is sold"
+
+
+@pytest.mark.parametrize(("sold", "orders"), [(True, 0), (False, 1)])
+def test_where_no_fuel_is_sold_a_ship_flies_with_enough_to_come_back(office, vessel, api, sold, orders):
+    away = next(each for each in office.charts.markets(system(vessel)) if each != vessel.waypoint)
+    good = FUEL if sold else "IRON"
+    told = {"symbol": good, "purchasePrice": 2, "sellPrice": 1, "tradeVolume": 20}
+    office.prices.write({"symbol": away, "tradeGoods": [told]})
+    vessel.ship = {**vessel.ship, "fuel": {"current": vessel._burns(away) + 1, "capacity": 600}}
+    vessel.head(away)
+    assert len([each for each in office.ledger.of_lot("c-1") if each.kind == REFUEL]) == orders
+
+
+# What the API cannot say
+
+
+def test_where_ships_cannot_be_listed_those_are_used_that_were_seen(office, api, universe):
+    universe.fault("GET", "/my/ships", status=500)
+    with pytest.raises(Unreachable):
+        office.hulls.all(60)
+    seen = office.hulls.all(60)
+    universe.fault("GET", "/my/ships", status=500)
+    assert office.hulls.all(0.000_001) == seen != []
+
+
+def test_a_ship_that_cannot_be_read_stops_no_look(office, vessel, universe, sqlite_grove):
+    for each in office.lifecycle.holdings("c-1"):
+        office.lifecycle.release(each.resource, force=True)
+    begun(office, vessel, "gone", BUY)
+    universe.fault("GET", f"/my/ships/{vessel.symbol}", status=500)
+    close_orders(office)
+    assert len(office.ledger.left()) == 1
+
+
 # Contracts
 
 
@@ -177,7 +245,8 @@ def test_a_ship_of_another_system_is_not_sent(office, api, flow):
 
 def test_where_every_ship_has_something_aboard_one_is_cleared(office, vessel, flow, sqlite_grove):
     api = office.api
-    offered(office, api, 10, api.waypoints(vessel.waypoint.rsplit("-", 1)[0], "MARKETPLACE")[1]["symbol"])
+    sold_at = api.waypoints(system(vessel), "MARKETPLACE")[1]["symbol"]
+    offered(office, api, 10, sold_at)
     for ship in api.ships()[:3]:
         fill(office, api, ship)
     assert {hull.symbol for hull in office.hulls.all(0.001)} >= set(office.ledger.cargo())
@@ -189,7 +258,7 @@ def test_where_every_ship_has_something_aboard_one_is_cleared(office, vessel, fl
     assert laden.room == 0
     errand(office, laden, flow).go_on()
     assert office.ledger.cargo([hull.symbol]) == {}
-    assert Vessel.read(office, vessel.deeds, hull.symbol).arrival is not None, "on its way to buy"
+    assert Vessel.read(office, vessel.deeds, hull.symbol).waypoint == sold_at, "it went there to buy"
 
 
 def test_a_contract_is_negotiated_at_the_headquarters(office, vessel, api, flow):
@@ -204,6 +273,54 @@ def test_a_contract_is_negotiated_at_the_headquarters(office, vessel, api, flow)
     flight = Errand(office, there, replace(flow, contract=None))._negotiate()
     assert isinstance(flight, type(later(0)))
     assert api.ship(vessel.symbol)["nav"]["route"]["destination"]["symbol"] == office.account.headquarters
+
+
+@pytest.fixture
+def another(office, sqlite_grove):
+    """A container that takes over from one that was stopped."""
+    sqlite_grove.end("c-1")
+    sqlite_grove.run("c-2", player_id=PLAYER)
+    return replace(office, here=office.lifecycle.get("c-2"))
+
+
+def test_nobody_works_on_a_contract_while_an_order_for_it_is_not_answered(another, vessel, api, flow):
+    """It may be executed yet: another ship would buy the same again."""
+    offered(another, api, 10)
+    mine = begun(another, vessel, "c-1", BUY, purpose=purpose(flow.contract))
+    contracts._look(another)
+    assert not another.lifecycle.find(type="CONTRACT_WORKFLOW")
+    with pytest.raises(ContractTaken, match=f"an order of {vessel.symbol} for contract .* is not answered yet"):
+        contracts._own(another, "STEPPER-9")
+    assert vessel.symbol not in {hull.symbol for hull in free(another, another.hulls.all(60))}
+    another.ledger.void(mine, "not executed")
+    assert vessel.symbol in {hull.symbol for hull in free(another, another.hulls.all(60))}
+    assert contracts._own(another, "STEPPER-9").id == flow.id
+
+
+def test_a_contract_pays_once_whoever_accepts_it(office, vessel, api, flow):
+    """The first order was never executed, the second was: the contract is accepted, but not by both."""
+    contract = api.contract(flow.contract)
+    first = begun(office, vessel, "c-0", ACCEPT, contract=flow.contract, price=5_000, units=0, aboard=0)
+    office.deeds(purpose(flow.contract)).accept(vessel.ship, contract)
+    office.inquiry.close(first)
+    assert office.ledger.credits()[0] == api.agent()["credits"]
+
+
+def test_a_ship_without_a_hold_accepts_no_contract(office, api, flow):
+    probe = next(ship["symbol"] for ship in api.ships() if ship["registration"]["role"] == "SATELLITE")
+    assert contracts._work(office, probe).message == f"{probe} carries no cargo"
+    assert not api.contract(flow.contract)["accepted"]
+
+
+def begun(office, vessel, container, kind, **told):
+    """An order that nobody has answered."""
+    whose = {"container_id": container, "purpose": ANYBODY, "lot": container, "ship": vessel.symbol}
+    what = {"good": "IRON", "units": 1, "aboard": 1, "waypoint": vessel.waypoint, "kind": kind}
+    return office.ledger.reserve(Entry(**{**whose, **what, **told}))
+
+
+def system(vessel):
+    return vessel.waypoint.rsplit("-", 1)[0]
 
 
 def chosen(office, flow):

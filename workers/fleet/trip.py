@@ -78,9 +78,9 @@ class Trip:
 
     def _clear(self, cargo: Cargo) -> Any:
         """What an earlier trip has left aboard: sold where most is paid for it, or thrown away."""
-        best = self._buyer(cargo.good)
+        best = self._buyer(cargo)
         whose = {"purpose": cargo.purpose, "lot": REST}
-        if best is None or best.sell * cargo.units < WORTH_A_FLIGHT:
+        if best is None:
             self.vessel.ship = self.vessel.deeds.jettison(self.vessel.ship, cargo.good, cargo.units, **whose)
         elif flight := self.vessel.head(best.waypoint):
             return flight
@@ -132,10 +132,14 @@ class Trip:
     def _affordable(self, here: Price) -> int:
         return self.office.ledger.affordable(self.office.here.id, here.buy)
 
-    def _buyer(self, good: str) -> Price | None:
-        """Who pays most for it by what was seen lately, else by what was ever seen."""
-        system, prices = system_of(self.vessel.waypoint), self.office.prices
-        return dearest(prices.fresh(system, FRESH), good) or dearest(prices.fresh(system), good)
+    def _buyer(self, cargo: Cargo) -> Price | None:
+        """Who pays most for it, and enough, by what was seen lately; else by what was ever seen."""
+        system = system_of(self.vessel.waypoint)
+        for seconds in (FRESH, None):
+            best = dearest(self.office.prices.fresh(system, seconds), cargo.good)
+            if best is not None and best.sell * cargo.units >= WORTH_A_FLIGHT:
+                return best
+        return None
 
     def _refuse_contracts(self, cargo: list[Cargo]) -> None:
         open_ones = Workflows(self.office.lifecycle.database, self.office.account).purposes()
