@@ -1,4 +1,4 @@
-"""The fleet for a long time, while nodes are killed, trips stopped and answers lost.
+"""The fleet for a long time, while nodes are killed, trips and contracts stopped and answers lost.
 
 `python3 -m tests.acceptance.soak --minutes 30` prints one line of JSON: what was done, and each violation; it exits
 with 1 if there is one.
@@ -23,6 +23,8 @@ UNIVERSE = {"ships": 12, "probes": 3, "recovery": 600}
 NODES = ("one", "two")
 SLOTS = 3
 LOOK_EVERY = 5.0
+STOPPED = ("ARBITRAGE_WORKER", "CONTRACT_WORKFLOW")
+AUDIT = 30  # seconds: orders are held up as often, and the credits compared
 ORDERS = ("navigate", "refuel", "purchase", "sell", "deliver", "accept", "fulfill")
 FAULTS = ({"status": 503}, {"lost": True}, {"delay": 1.0}, {"late": 1.0})
 DISCOVERED_WITHIN = 90.0
@@ -51,6 +53,7 @@ def play(told, folder, broker, url):
     migrate(url)
     universe = {**UNIVERSE, "seed": told.seed, "compression": told.compression}
     armada = Armada(folder / "world", broker=broker, database_url=url, universe=universe, **SETTINGS)
+    armada.env["FLEET_AUDIT"] = str(AUDIT)
     try:
         report = soak(armada, told)
     finally:
@@ -73,16 +76,21 @@ def soak(armada, told):
             victim.signal_all(signal.SIGKILL)
             nodes.append(armada.start(victim.name, slots=SLOTS))
             kills, next_kill = kills + 1, next_kill + told.kill_every
-    ended_by_itself = armada.lifecycle.get(root).is_ended
+    held += ["the fleet has ended by itself"] if armada.lifecycle.get(root).is_ended else []
     stop(armada, root)
-    return summary(armada, kills, [*held, *(["the fleet has ended by itself"] if ended_by_itself else [])])
+    return summary(armada, kills, [*held, *missing(armada)])
+
+
+def missing(armada):
+    """Where nothing was done nothing can have gone wrong."""
+    return [f"no order {kind}" for kind in ("BUY", "SELL", "REFUEL", "DELIVER", "FULFILL") if not armada.deeds(kind)]
 
 
 def trouble(armada, chance):
-    """One order goes wrong, and one trip is stopped wherever it is."""
+    """One order goes wrong, and one container that gives orders is stopped wherever it is."""
     armada.universe.fault(method="POST", path=f"/v2/my/*/{chance.choice(ORDERS)}", **chance.choice(FAULTS))
-    if trips := armada.live("ARBITRAGE_WORKER"):
-        armada.lifecycle.stop(chance.choice(trips).id, wait=False)
+    if working := [each for kind in STOPPED for each in armada.live(kind)]:
+        armada.lifecycle.stop(chance.choice(working).id, wait=False)
 
 
 def held_by_the_dead(armada):
