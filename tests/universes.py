@@ -69,7 +69,7 @@ class UniverseServer:
                 time.sleep(0.1)
 
     def settings(self, token, **options):
-        given = {"redis_url": self.redis_url, "rate": 10_000, "burst": 1_000, **options}
+        given = {"redis_url": self.redis_url, "rate": 10_000, "burst": 1_000, "patience": 0.05, **options}
         return Settings(url=self.url, token=token, **given)
 
     def client(self, token=None, **options):
