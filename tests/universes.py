@@ -80,6 +80,10 @@ class UniverseServer:
         """The next calls of that kind go wrong: see workers/fleet/universe/fault.py."""
         httpx.post(self._ours("faults"), json={"method": method, "path": f"/v2{path}", **fault}).raise_for_status()
 
+    def faults(self):
+        """Those that have not struck yet."""
+        return httpx.get(self._ours("faults")).json()["data"]
+
     def calls(self, method="", path=""):
         """What was called so far, the oldest first, and how it was answered."""
         calls = json.loads(httpx.get(self._ours("calls")).text)["data"]

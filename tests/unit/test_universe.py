@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from workers.fleet import route
-from workers.fleet.client import answer_of, asked_wait
+from workers.fleet.client import ORDER, QUESTION, InTurn, answer_of, asked_wait
 from workers.fleet.errors import NotConfigured, Refused, Unreachable
 from workers.fleet.settings import Settings
 from workers.fleet.universe import trade
@@ -126,6 +126,24 @@ def test_the_time_of_a_flight(length, speed, mode, expected):
 )
 def test_how_long_the_api_asks_to_wait(header, expected):
     assert asked_wait(header) == expected
+
+
+def test_where_the_api_is_overloaded_pauses_grow_until_it_answers():
+    turn = InTurn(None, patience=5)
+    answers = [503, 502, 429, 504, 503, 500, 429, 429, 429, 429, 429, 200, 429, 409]
+    expected = [5, 10, 20, 0, 5, 0, 5, 10, 20, 40, 60, 0, 5, 0]
+    assert [turn._wait(httpx.Response(status)) for status in answers] == expected
+    assert turn._wait(httpx.Response(429, headers={"Retry-After": "7"})) == 7
+    assert turn._wait(httpx.Response(429, headers={"Retry-After": "3600"})) == 60
+    assert turn._wait(httpx.Response(503, headers={"Retry-After": "7"})) == 5
+
+
+@pytest.mark.parametrize("retry", [QUESTION, ORDER])
+def test_a_wait_that_the_api_asks_for_is_left_to_the_limit(retry, caplog):
+    """The library knows no fraction, and would warn of it."""
+    response = httpx.Response(429, headers={"Retry-After": "0.75"})
+    assert retry._calculate_sleep(response.headers) == 0
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("CRUISE", 21), ("STEALTH", 21), ("BURN", 42), ("DRIFT", 1)])
