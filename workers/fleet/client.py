@@ -34,7 +34,7 @@ ORDER = Retry(
 
 
 def asked_wait(header: str) -> float:
-    """Seconds of a Retry-After, the API's or with a fraction; none of a date or of nonsense."""
+    """Seconds of a Retry-After, which is whole at the API and may have a fraction; none of a date or of nonsense."""
     return float(header) if re.fullmatch(r"\d+(\.\d+)?", header) else 0.0
 
 
@@ -66,7 +66,7 @@ class InTurn(httpx.BaseTransport):
 class Client:
     """Methods return the answer's `data`; they raise Refused if the API says no, Unreachable if it says nothing.
 
-    Of those that are no questions NotSent says that the API has not taken the order.
+    Of an order NotSent, which is Unreachable too, says that it was not executed.
     """
 
     def __init__(self, settings: Settings) -> None:
