@@ -69,7 +69,7 @@ class UniverseServer:
                 time.sleep(0.1)
 
     def settings(self, token, **options):
-        given = {"redis_url": self.redis_url, "rate": 10_000, "burst": 1_000, **options}
+        given = {"redis_url": self.redis_url, "rate": 10_000, "burst": 1_000, "patience": 0.05, **options}
         return Settings(url=self.url, token=token, **given)
 
     def client(self, token=None, **options):
@@ -79,6 +79,10 @@ class UniverseServer:
     def fault(self, method, path, **fault):
         """The next calls of that kind go wrong: see workers/fleet/universe/fault.py."""
         httpx.post(self._ours("faults"), json={"method": method, "path": f"/v2{path}", **fault}).raise_for_status()
+
+    def faults(self):
+        """Those that have not struck yet."""
+        return httpx.get(self._ours("faults")).json()["data"]
 
     def calls(self, method="", path=""):
         """What was called so far, the oldest first, and how it was answered."""

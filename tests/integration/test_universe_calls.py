@@ -16,7 +16,8 @@ from job.servers import free_port
 from tests.universes import UniverseServer
 from workers.fleet import client as clients
 from workers.fleet.client import Client
-from workers.fleet.errors import NotConfigured, Refused, Unreachable
+from workers.fleet.errors import NotConfigured, NotSent, Refused, Unreachable
+from workers.fleet.limit import Limit
 
 SHIP = "TORWINDO-2"
 NUMBERS = count(1)
@@ -70,13 +71,23 @@ def markets(api, ship):
 
 
 def arrive(api, ship, waypoint):
-    """Docked there."""
+    """Docked there, with a full tank if fuel is sold."""
     if api.ship(ship)["nav"]["waypointSymbol"] != waypoint:
         api.orbit(ship)
-        arrival = api.navigate(ship, waypoint)["nav"]["route"]["arrival"]
+        arrival = depart(api, ship, waypoint)["nav"]["route"]["arrival"]
         time.sleep(max(0, datetime.fromisoformat(arrival).timestamp() - time.time()))
     api.dock(ship)
-    api.refuel(ship)
+    if "FUEL" in [good["symbol"] for good in api.market(waypoint)["exchange"]]:
+        api.refuel(ship)
+
+
+def depart(api, ship, waypoint):
+    """Drifting, where the fuel is too little for a cruise."""
+    try:
+        return api.navigate(ship, waypoint)
+    except Refused:
+        api.flight_mode(ship, "DRIFT")
+        return api.navigate(ship, waypoint)
 
 
 def purchases(universe, ship):
@@ -97,7 +108,7 @@ def test_all_ships_are_listed_however_many_pages_they_fill(api):
 
 def test_waypoints_are_found_by_their_trait(api):
     system = api.ships()[0]["nav"]["systemSymbol"]
-    assert len(api.waypoints(system, "MARKETPLACE")) == 12
+    assert len(api.waypoints(system, "MARKETPLACE")) == 13
     assert len(api.waypoints(system)) == 16
 
 
@@ -164,6 +175,7 @@ def test_a_contract_is_worked_off(api, ship):
         api.deliver(offer["id"], ship, wanted["tradeSymbol"], api.ship(ship)["cargo"]["units"])
     assert api.contract(offer["id"])["terms"]["deliver"][0]["unitsFulfilled"] == wanted["unitsRequired"]
     assert api.fulfill(offer["id"])["contract"]["fulfilled"]
+    arrive(api, ship, api.agent()["headquarters"])
     assert api.negotiate(ship)["contract"]["id"] != offer["id"]
     assert len(api.contracts()) == 2
 
@@ -306,6 +318,41 @@ def test_a_question_is_asked_again(universe, api, ship, fault):
     assert api.ship(ship)["symbol"] == ship
 
 
+def test_where_the_api_is_overloaded_all_wait(universe, token, ship, valkey):
+    told = {"redis_url": valkey.url_of(5), "patience": 1.0}
+    api, another = universe.client(token, **told), universe.client(token, **told)
+    universe.fault("POST", f"/my/ships/{ship}/purchase", status=503)
+    with pytest.raises(Unreachable, match="503"):
+        api.purchase(ship, "FUEL", 1)
+    another.contracts()
+    (overloaded,), (next_one, *_) = purchases(universe, ship), reversed(universe.calls("GET", "/my/contracts"))
+    assert next_one["at"] - overloaded["at"] > 0.99
+
+
+def test_an_order_that_the_limit_refused_each_time_was_not_executed(universe, api, ship):
+    universe.fault("POST", f"/my/ships/{ship}/purchase", times=4, status=429)
+    with pytest.raises(NotSent, match="429"):
+        api.purchase(ship, "FUEL", 1)
+    assert len(purchases(universe, ship)) == 4
+    assert api.ship(ship)["cargo"]["units"] == 0
+
+
+def test_a_ship_that_is_locked_is_asked_again_and_given_no_second_order(universe, api, ship):
+    universe.fault("GET", f"/my/ships/{ship}", times=2, status=409)
+    assert api.ship(ship)["symbol"] == ship
+    universe.fault("POST", f"/my/ships/{ship}/purchase", status=409)
+    with pytest.raises(Unreachable, match="409"):
+        api.purchase(ship, "FUEL", 1)
+    assert len(purchases(universe, ship)) == 1
+
+
+def test_a_token_that_is_refused_is_named_to_its_operator(universe):
+    for token, code in ((f"{'0' * 64}", 4113), ("nobody", 4104)):
+        refusal = refused(code, universe.client(token).agent)
+        assert str(refusal).startswith("FLEET_TOKEN is refused: The token is n")
+        assert "register the agent anew and set its new token" in str(refusal)
+
+
 def test_a_ship_may_be_sent_into_orbit_twice(universe, api, ship):
     universe.fault("POST", f"/my/ships/{ship}/orbit", lost=True)
     assert api.orbit(ship)["nav"]["status"] == "IN_ORBIT"
@@ -320,9 +367,11 @@ def test_a_universe_that_is_not_there_is_unreachable(valkey):
         universe.process.signal(signal.SIGINT)
         assert universe.process.wait(5)
         assert universe.process.exit_code == 0
-        for call in (api.agent, lambda: api.purchase(SHIP, "FUEL", 1)):
-            with pytest.raises(Unreachable, match="ConnectError"):
-                call()
+        with pytest.raises(NotSent, match="ConnectError"):
+            api.purchase(SHIP, "FUEL", 1)
+        with pytest.raises(Unreachable, match="ConnectError") as error:
+            api.agent()
+        assert type(error.value) is Unreachable, "it may have been heard at an earlier try"
 
 
 def test_nothing_is_sent_without_the_redis_that_keeps_the_limit(universe, token):
@@ -331,7 +380,16 @@ def test_nothing_is_sent_without_the_redis_that_keeps_the_limit(universe, token)
     with pytest.raises(Unreachable, match=r"nothing was sent\. REDIS_URL says") as error:
         api.agent()
     assert "hidden" not in str(error.value)
+    with pytest.raises(NotSent):
+        api.purchase(SHIP, "FUEL", 1)
     assert len(universe.calls()) == before
+
+
+def test_what_was_sent_is_not_called_back_when_a_pause_cannot_be_kept():
+    limit = Limit(f"redis://127.0.0.1:{free_port()}/0", "turn", rate=1, burst=1)
+    limit.hold(1)
+    with pytest.raises(NotSent):
+        limit.take()
 
 
 def test_a_turn_that_is_too_far_away_is_not_waited_for(universe, token, valkey):
@@ -339,6 +397,8 @@ def test_a_turn_that_is_too_far_away_is_not_waited_for(universe, token, valkey):
     api.agent()
     with pytest.raises(Unreachable, match="used up for 100 s; nothing was sent"):
         api.agent()
+    with pytest.raises(NotSent, match="used up for 100 s; nothing was sent"):
+        api.purchase(SHIP, "FUEL", 1)
 
 
 def test_each_process_has_one_client(universe, token, valkey, monkeypatch):
@@ -361,7 +421,6 @@ def test_without_settings_there_is_no_client(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "status"),
     [
-        ("GET /my/nothing", 404),
         ("DELETE /my/agent", 405),
         ("GET /my/ships?limit=21", 422),
         ("GET /my/ships?page=x", 422),
@@ -376,12 +435,22 @@ def test_what_is_asked_wrongly_is_answered_in_the_apis_way(universe, token, call
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, status)
 
 
+def test_a_path_that_is_none_is_answered_without_an_envelope(universe, api):
+    answer = httpx.get(f"{universe.url}/my/nothing?page=1")
+    assert answer.json() == {
+        "message": "Route GET:/v2/my/nothing?page=1 not found",
+        "error": "Not Found",
+        "statusCode": 404,
+    }
+    assert refused(404, api._ask, "/my/nothing").message == "Route GET:/v2/my/nothing not found"
+
+
 @pytest.mark.parametrize("units", [0, -1, 1.5, True, "2", None])
 def test_units_are_whole_numbers_above_zero(universe, api, ship, units):
     refused(422, api.purchase, ship, "FUEL", units)
 
 
-@pytest.mark.parametrize(("authorization", "code"), [("", 4103), ("Bearer nobody", 4104)])
+@pytest.mark.parametrize(("authorization", "code"), [("", 4103), ("Bearer nobody", 4104), (f"Bearer {'0' * 64}", 4113)])
 def test_who_has_no_token_gets_nothing(universe, authorization, code):
     answer = httpx.get(f"{universe.url}/my/agent", headers={"Authorization": authorization})
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, code)

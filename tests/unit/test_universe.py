@@ -3,15 +3,19 @@
 import json
 import pickle
 from datetime import datetime
+from itertools import pairwise
+from random import Random
 
+import httpx
 import pytest
 
 from workers.fleet import route
-from workers.fleet.client import asked_wait
-from workers.fleet.errors import NotConfigured, Refused
+from workers.fleet.client import ORDER, QUESTION, InTurn, answer_of, asked_wait
+from workers.fleet.errors import NotConfigured, Refused, Unreachable
 from workers.fleet.settings import Settings
 from workers.fleet.universe import trade
 from workers.fleet.universe.clock import Clock, stamp
+from workers.fleet.universe.contract import offer
 from workers.fleet.universe.error import Code, Refusal
 from workers.fleet.universe.fault import Fault, Faults
 from workers.fleet.universe.rate import Allowance
@@ -47,13 +51,13 @@ class Game:
         self.probe = list(self.agent.ships.values())[-1]
 
     def fly(self, ship, waypoint):
-        """Arrived and docked, with a full tank."""
+        """Arrived and docked; its tank is filled by hand, for not every market sells fuel."""
+        ship.fuel = ship.model.tank
         if ship.waypoint.symbol != waypoint:
             ship.orbit()
             ship.navigate(self.galaxy.waypoint(waypoint))
             self.hand.move(ship.arrival - self.hand.at)
         ship.dock()
-        trade.refuel(self.galaxy, self.agent, ship, None)
 
     def buy(self, ship, good, units):
         return trade.purchase(self.galaxy, self.agent, ship, good, units)
@@ -74,7 +78,7 @@ class Game:
         return max(pairs)[1:]
 
     def trip(self, good, here, there):
-        """One trade volume bought and sold; what it brought, without its fuel."""
+        """One trade volume bought and sold; what it brought."""
         units = min(self.galaxy.markets[place].listings[good].volume for place in (here, there))
         self.fly(self.freighter, here)
         cost = self.buy(self.freighter, good, units)["totalPrice"]
@@ -107,7 +111,7 @@ def refused(code, deed, *arguments):
         (100, 30, "BURN", 57),
         (100, 30, "DRIFT", 848),
         (100, 30, "STEALTH", 115),
-        (0, 30, "CRUISE", 15),
+        (0, 25, "CRUISE", 16),  # a moon's way is one unit long
         (10.4, 3, "CRUISE", 98),
         (1, 10, "CRUISE", 18),  # 2.5: up, not to the even neighbour
     ],
@@ -122,6 +126,24 @@ def test_the_time_of_a_flight(length, speed, mode, expected):
 )
 def test_how_long_the_api_asks_to_wait(header, expected):
     assert asked_wait(header) == expected
+
+
+def test_where_the_api_is_overloaded_pauses_grow_until_it_answers():
+    turn = InTurn(None, patience=5)
+    answers = [503, 502, 429, 504, 503, 500, 429, 429, 429, 429, 429, 200, 429, 409]
+    expected = [5, 10, 20, 0, 5, 0, 5, 10, 20, 40, 60, 0, 5, 0]
+    assert [turn._wait(httpx.Response(status)) for status in answers] == expected
+    assert turn._wait(httpx.Response(429, headers={"Retry-After": "7"})) == 7
+    assert turn._wait(httpx.Response(429, headers={"Retry-After": "3600"})) == 60
+    assert turn._wait(httpx.Response(503, headers={"Retry-After": "7"})) == 5
+
+
+@pytest.mark.parametrize("retry", [QUESTION, ORDER])
+def test_a_wait_that_the_api_asks_for_is_left_to_the_limit(retry, caplog):
+    """The library knows no fraction, and would warn of it."""
+    response = httpx.Response(429, headers={"Retry-After": "0.75"})
+    assert retry._calculate_sleep(response.headers) == 0
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("CRUISE", 21), ("STEALTH", 21), ("BURN", 42), ("DRIFT", 1)])
@@ -264,6 +286,47 @@ def test_barren_places_sell_nothing(game):
     refused(Code.NO_FUEL_SOLD, trade.refuel, game.galaxy, game.agent, game.freighter, None)
 
 
+def test_not_every_market_sells_fuel(game):
+    dry = [symbol for symbol, market in game.galaxy.markets.items() if "FUEL" not in market.listings]
+    assert len(dry) == 3
+    assert game.galaxy.headquarters.symbol not in dry
+    game.freighter.fuel, game.freighter.waypoint = 1, game.galaxy.waypoint(dry[0])
+    assert refused(Code.NOT_SOLD, trade.refuel, game.galaxy, game.agent, game.freighter, None).code == 4601
+    assert (game.freighter.fuel, game.agent.credits) == (1, 175_000)
+    refused(Code.NOT_SOLD, game.buy, game.freighter, "FUEL", 1)
+    assert refused(Code.NOT_BOUGHT, game.sell, game.freighter, "FUEL", 1).code == 4602
+
+
+def test_a_fuel_station_sells_fuel_and_nothing_else(game):
+    (station,) = [place for place in game.galaxy.waypoints.values() if place.type == "FUEL_STATION"]
+    shown = game.galaxy.market(station.symbol).as_json(seen=False)
+    assert (shown["exports"], shown["imports"]) == ([], [])
+    assert [good["symbol"] for good in shown["exchange"]] == ["FUEL"]
+    game.freighter.waypoint, game.freighter.fuel = station, 500
+    assert trade.refuel(game.galaxy, game.agent, game.freighter, None)["units"] == 1
+    assert not [place for place in Game(waypoints=12).galaxy.waypoints.values() if place.type == "FUEL_STATION"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_contract_is_delivered_at_a_fuel_station(seed):
+    galaxy, chance = Game(seed=seed).galaxy, Random(seed)
+    destinations = {offer("A", number, chance, galaxy, Clock()).destination for number in range(300)}
+    assert destinations == set(galaxy.towns)
+    assert len(galaxy.towns) == len(galaxy.markets) - 1
+
+
+def test_a_moon_is_where_its_planet_is(game):
+    places = list(game.galaxy.waypoints.values())
+    moons = [(each, moon) for each, moon in pairwise(places) if (each.x, each.y) == (moon.x, moon.y)]
+    assert len(moons) == 3
+    planet, moon = moons[0]
+    game.freighter.waypoint = planet
+    game.freighter.orbit()
+    game.freighter.navigate(moon)
+    assert game.freighter.arrival == START + 17  # by the API's formula: 15 and 25 / 15
+    assert game.freighter.fuel == 599
+
+
 def test_a_flight_takes_its_time_and_its_fuel(game):
     home, goal = list(game.galaxy.waypoints.values())[:2]
     length = route.distance(home.end(), goal.end())
@@ -373,6 +436,12 @@ def test_contracts_whose_time_is_over_are_in_nobodys_way(game):
     game.agent.negotiate()
 
 
+def test_when_a_contract_is_to_be_accepted_need_not_be_told_twice(game):
+    first, second = (offer("A", number, Random(1), game.galaxy, game.universe.clock).as_json() for number in (1, 2))
+    assert first["deadlineToAccept"] == first["expiration"] == second["expiration"]
+    assert "deadlineToAccept" not in second
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_contracts_pay_more_than_their_goods_cost(seed):
     game = Game(seed=seed)
@@ -386,6 +455,7 @@ def test_contracts_pay_more_than_their_goods_cost(seed):
 def test_who_has_no_token_is_told_so(game):
     refused(Code.TOKEN_MISSING, game.universe.agent, "")
     refused(Code.TOKEN_INVALID, game.universe.agent, "Bearer somebody")
+    refused(Code.TOKEN_OUTDATED, game.universe.agent, f"Bearer {'0' * 64}")
     assert game.universe.agent(f"Bearer {game.agent.token}") is game.agent
 
 
@@ -437,12 +507,41 @@ def test_settings_come_from_the_environment():
         ({"FLEET_TOKEN": ""}, "Set FLEET_TOKEN: the agent's token"),
         ({"FLEET_RATE": "fast"}, "FLEET_RATE is no number: 'fast'"),
         ({"FLEET_RATE": "0"}, "FLEET_RATE must be above 0"),
+        ({"FLEET_PATIENCE": "-1"}, "FLEET_PATIENCE must be above 0"),
+        ({"FLEET_URL": "api.spacetraders.io/v2"}, "FLEET_URL must begin with http:// or https://, not 'api"),
         ({"REDIS_URL": "amqp://127.0.0.1"}, "Set REDIS_URL to a Redis"),
     ],
 )
 def test_a_setting_that_is_missing_or_wrong_is_named(given, message):
     with pytest.raises(NotConfigured, match=message):
         Settings.from_environment({**GIVEN, **given})
+
+
+FASTIFY = {"message": "Route GET:/v2/x not found", "error": "Not Found", "statusCode": 404, "code": "FST_ERR"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (400, {"error": {"message": "Short.", "code": 4600, "data": {"units": 2}}}, (4600, "Short.", {"units": 2})),
+        (422, {"error": {"message": "Short.", "code": 422, "data": ["units"]}}, (422, "Short.", {})),
+        (404, FASTIFY, (404, FASTIFY["message"], {})),
+        (409, {"error": {"message": "Taken.", "code": 4111}}, (4111, "Taken.", {})),
+        (404, ["no"], (404, "GET /x", {})),
+        (404, "no", (404, "GET /x", {})),
+        (404, {"error": None}, (404, "GET /x", {})),
+    ],
+)
+def test_a_refusal_says_what_is_known_of_it(status, body, expected):
+    with pytest.raises(Refused) as refusal:
+        answer_of(httpx.Response(status, json=body), "GET /x")
+    assert (refusal.value.code, refusal.value.message, refusal.value.data) == expected
+
+
+def test_a_ship_that_another_request_has_locked_is_no_final_no():
+    body = {"error": {"message": "Ship A is currently locked while processing another request.", "code": 409}}
+    with pytest.raises(Unreachable, match="GET /x: Ship A is currently locked"):
+        answer_of(httpx.Response(409, json=body), "GET /x")
 
 
 def test_a_refusal_survives_a_pickle():

@@ -8,50 +8,66 @@ from typing import Any, cast
 import httpx
 from httpx_retries import Retry, RetryTransport
 
-from workers.fleet.errors import Refused, Unreachable
+from workers.fleet.errors import NotSent, Refused, Unreachable
 from workers.fleet.limit import Limit
 from workers.fleet.route import system_of
 from workers.fleet.settings import Settings
 from workers.fleet.shapes import Agent, Cargo, Contract, Market, Ship, Waypoint
 
 PAGE = 20  # the most that the API gives at once
-WAITS = {"total": 3, "backoff_factor": 0.25, "backoff_jitter": 0.5, "max_backoff_wait": 10.0}
+LONGEST = 60.0  # seconds, for which nobody calls
 BUSY = httpx.codes.TOO_MANY_REQUESTS
+OVERLOADED = (BUSY, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE)
+LOCKED = httpx.codes.CONFLICT  # also the error's code; others of this status are final
+AWAY = [*OVERLOADED, httpx.codes.GATEWAY_TIMEOUT, LOCKED]
+UNHEARD = (httpx.ConnectError, httpx.ConnectTimeout)
+# A Retry-After is waited for by the limit that all share.
+WAITS = {"total": 3, "backoff_factor": 0.25, "backoff_jitter": 0.5, "respect_retry_after_header": False}
 # A question, and a wish that may be granted twice, is repeated whatever came of it; an order only if nobody heard it.
-QUESTION = Retry(**WAITS, allowed_methods=["GET", "PATCH", "POST"])  # type: ignore[arg-type]
+QUESTION = Retry(**WAITS, allowed_methods=["GET", "PATCH", "POST"], status_forcelist=AWAY)  # type: ignore[arg-type]
 ORDER = Retry(
     **WAITS,  # type: ignore[arg-type]
     allowed_methods=["POST"],
     status_forcelist=[BUSY],
-    retry_on_exceptions=[httpx.ConnectError, httpx.ConnectTimeout],
+    retry_on_exceptions=UNHEARD,
 )
 
 
 def asked_wait(header: str) -> float:
-    """Seconds of a Retry-After, which the API gives with a fraction; none of a date or of nonsense."""
+    """Seconds of a Retry-After, which is whole at the API and may have a fraction; none of a date or of nonsense."""
     return float(header) if re.fullmatch(r"\d+(\.\d+)?", header) else 0.0
 
 
 class InTurn(httpx.BaseTransport):
-    """Sends each request, also a repeated one, when its turn has come."""
+    """Sends each request, also a repeated one, when its turn has come; patience: seconds of the first pause."""
 
-    def __init__(self, limit: Limit) -> None:
-        self._limit, self._transport = limit, httpx.HTTPTransport()
+    def __init__(self, limit: Limit, patience: float) -> None:
+        self._limit, self._patience, self._transport = limit, patience, httpx.HTTPTransport()
+        self._pause = 0.0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self._limit.take()
         response = self._transport.handle_request(request)
-        wait = asked_wait(response.headers.get("Retry-After", ""))
-        if response.status_code == BUSY and wait:
-            self._limit.hold(min(wait, WAITS["max_backoff_wait"]))
+        if wait := self._wait(response):
+            self._limit.hold(wait)
         return response
+
+    def _wait(self, response: httpx.Response) -> float:
+        """Seconds for which nobody is to call: as long as the API says, else twice as long each time."""
+        asked = asked_wait(response.headers.get("Retry-After", "")) if response.status_code == BUSY else 0.0
+        overloaded = response.status_code in OVERLOADED and not asked
+        self._pause = min(2 * self._pause or self._patience, LONGEST) if overloaded else 0.0
+        return self._pause or min(asked, LONGEST)
 
     def close(self) -> None:
         self._transport.close()
 
 
 class Client:
-    """Methods return the answer's `data`; they raise Refused if the API says no, Unreachable if it says nothing."""
+    """Methods return the answer's `data`; they raise Refused if the API says no, Unreachable if it says nothing.
+
+    Of an order NotSent, which is Unreachable too, says that it was not executed.
+    """
 
     def __init__(self, settings: Settings) -> None:
         limit = Limit(settings.redis_url, f"fleet:turn:{settings.url.rstrip('/')}", settings.rate, settings.burst)
@@ -59,7 +75,7 @@ class Client:
             base_url=settings.url,
             headers={"Authorization": f"Bearer {settings.token}"},
             timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-            transport=RetryTransport(transport=InTurn(limit)),
+            transport=RetryTransport(transport=InTurn(limit, settings.patience)),
         )
 
     def close(self) -> None:
@@ -147,11 +163,25 @@ class Client:
                 return rows
 
     def _call(self, method: str, path: str, retry: Retry = QUESTION, **options: Any) -> dict[str, Any]:
+        call = f"{method} {path}"
+        response = self._send(method, path, retry, **options)
+        if retry is ORDER and response.status_code == BUSY:
+            raise NotSent(f"{call}: {response.status_code} {response.reason_phrase}")
         try:
-            response = self._http.request(method, path, extensions={"retry": retry}, **options)
-        except httpx.TransportError as error:
-            raise Unreachable(f"{method} {path}: {type(error).__name__}: {error}") from error
-        return answer_of(response, f"{method} {path}")
+            return answer_of(response, call)
+        except Refused as refusal:
+            if response.status_code != httpx.codes.UNAUTHORIZED:
+                raise
+            why = f"FLEET_TOKEN is refused: {refusal.message}; register the agent anew and set its new token"
+            raise Refused(refusal.code, why, refusal.data) from None
+
+    def _send(self, method: str, path: str, retry: Retry, **options: Any) -> httpx.Response:
+        """A question that was not sent at its last try may have been heard before."""
+        try:
+            return self._http.request(method, path, extensions={"retry": retry}, **options)
+        except (httpx.TransportError, NotSent) as error:
+            unheard = retry is ORDER and isinstance(error, (*UNHEARD, NotSent))
+            raise (NotSent if unheard else Unreachable)(f"{method} {path}: {type(error).__name__}: {error}") from error
 
 
 def answer_of(response: httpx.Response, call: str) -> dict[str, Any]:
@@ -164,8 +194,18 @@ def answer_of(response: httpx.Response, call: str) -> dict[str, Any]:
         raise Unreachable(f"{call}: {response.status_code}, and no JSON") from None
     if response.is_success:
         return cast("dict[str, Any]", answer)
-    error = answer.get("error", {})
-    raise Refused(error.get("code", response.status_code), error.get("message", call), error.get("data"))
+    refusal = refusal_of(answer, response.status_code, call)
+    if refusal.code == LOCKED:
+        raise Unreachable(f"{call}: {refusal}")
+    raise refusal
+
+
+def refusal_of(answer: Any, status: int, call: str) -> Refused:
+    """What the envelope says, or the server before it with none; else no more than that it was this call."""
+    told = answer if isinstance(answer, dict) else {}
+    error = told["error"] if isinstance(told.get("error"), dict) else told
+    code, message, data = error.get("code"), error.get("message") or call, error.get("data")
+    return Refused(code if isinstance(code, int) else status, message, data if isinstance(data, dict) else None)
 
 
 @cache

@@ -26,3 +26,7 @@ class Refused(FleetError):
 
 class Unreachable(FleetError):
     """No answer in time. An order may have been executed: ask the API how things are before repeating it."""
+
+
+class NotSent(Unreachable):
+    """The API has not taken the order, at no try: it was not executed."""

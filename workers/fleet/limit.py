@@ -1,13 +1,14 @@
 """One limit of requests for all processes, kept by Redis."""
 
 import time
+from contextlib import suppress
 
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.commands.core import Script
 from redis.retry import Retry
 
-from workers.fleet.errors import Unreachable
+from workers.fleet.errors import NotSent
 
 PATIENCE = 30.0  # seconds: a turn that is further away is not waited for
 TIMEOUT = 3.0  # seconds: Redis answers at once, or not
@@ -51,18 +52,19 @@ class Limit:
         """Return when it is this call's turn."""
         wait = self._run(self._take, microseconds(PATIENCE))
         if wait < 0:
-            raise Unreachable(f"The limit of requests is used up for {-wait / 1e6:.0f} s; nothing was sent.")
+            raise NotSent(f"The limit of requests is used up for {-wait / 1e6:.0f} s; nothing was sent.")
         time.sleep(wait / 1e6)
 
     def hold(self, seconds: float) -> None:
-        """No turn for anyone before: the API has said so."""
-        self._run(self._hold, microseconds(seconds))
+        """No turn for anyone before. Without Redis there is none anyway: what was sent is not called back."""
+        with suppress(NotSent):
+            self._run(self._hold, microseconds(seconds))
 
     def _run(self, script: Script, last: int) -> int:
         try:
             return int(script(keys=[self._key], args=[self._turn, self._burst, last]) or 0)
         except RedisError as error:
-            raise Unreachable(
+            raise NotSent(
                 f"The Redis that keeps the limit of requests does not answer ({type(error).__name__}); "
                 "nothing was sent. REDIS_URL says where it is."
             ) from error

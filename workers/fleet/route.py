@@ -20,8 +20,8 @@ def distance(start: Mapping[str, Any], goal: Mapping[str, Any]) -> float:
 
 
 def seconds(length: float, speed: float, mode: str = "CRUISE") -> int:
-    """Of a flight, in the universe's time."""
-    return nearest(nearest(length) * DURATION[mode] / speed) + PREPARATION
+    """Of a flight, in the universe's time; to a moon, at the very same place, as far as one unit."""
+    return nearest(nearest(max(1, length)) * DURATION[mode] / speed) + PREPARATION
 
 
 def fuel(length: float, mode: str = "CRUISE") -> int:

@@ -20,10 +20,13 @@ class Settings:
     burst: int = field(default=2, metadata={"text": "requests at once, after a pause"})
     connect_timeout: float = field(default=3.0, metadata={"text": "seconds for a connection"})
     read_timeout: float = field(default=10.0, metadata={"text": "seconds for an answer"})
+    patience: float = field(default=5.0, metadata={"text": "seconds for which nobody calls an API that is overloaded"})
     redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False, metadata={"text": "keeps the limit"})
 
     def __post_init__(self) -> None:
-        for name in ("rate", "burst", "connect_timeout", "read_timeout"):
+        if not self.url.startswith(("http://", "https://")):
+            raise NotConfigured(f"{PREFIX}URL must begin with http:// or https://, not {self.url!r}.")
+        for name in ("rate", "burst", "connect_timeout", "read_timeout", "patience"):
             if not getattr(self, name) > 0:
                 raise NotConfigured(f"{PREFIX}{name.upper()} must be above 0.")
         if not self.redis_url.startswith(("redis://", "rediss://", "unix://")):

@@ -111,9 +111,12 @@ class Terms(TypedDict):
 
 
 class Contract(TypedDict):
+    """Until `expiration` it may be accepted, or until `deadlineToAccept` if that is told."""
+
     id: str
     type: str
     terms: Terms
     accepted: bool
     fulfilled: bool
-    deadlineToAccept: str
+    expiration: str
+    deadlineToAccept: NotRequired[str]

@@ -41,9 +41,9 @@ class Agent:
         for contract in self.contracts.values():
             if contract.open:
                 raise Refusal(Code.HAS_CONTRACT, f"Agent {self.symbol} has a contract.", contractId=contract.id)
-        contract_id = f"{self.symbol.lower()}-contract-{len(self.contracts) + 1}"
-        self.contracts[contract_id] = offer(contract_id, self._chance, self._galaxy, self._clock)
-        return self.contracts[contract_id]
+        contract = offer(self.symbol, len(self.contracts) + 1, self._chance, self._galaxy, self._clock)
+        self.contracts[contract.id] = contract
+        return contract
 
     def afford(self, price: int) -> None:
         if price > self.credits:

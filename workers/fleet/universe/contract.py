@@ -21,6 +21,7 @@ class Contract:
     """An offer until it is accepted; over when it is fulfilled, or its time is."""
 
     id: str
+    number: int
     clock: Clock
     good: str
     destination: str
@@ -73,6 +74,8 @@ class Contract:
     def as_json(self) -> dict[str, Any]:
         delivery = {"tradeSymbol": self.good, "destinationSymbol": self.destination}
         counts = {"unitsRequired": self.units, "unitsFulfilled": self.delivered}
+        until = stamp(self.accept_by)
+        told = {"expiration": until, **({"deadlineToAccept": until} if self.number % 2 else {})}  # need not be there
         return {
             "id": self.id,
             "factionSymbol": "COSMIC",
@@ -84,8 +87,7 @@ class Contract:
             },
             "accepted": self.accepted,
             "fulfilled": self.fulfilled,
-            "expiration": stamp(self.accept_by),
-            "deadlineToAccept": stamp(self.accept_by),
+            **told,
         }
 
     def _running(self) -> None:
@@ -100,7 +102,7 @@ class Contract:
             raise Refusal(Code.DEADLINE, f"The time of contract {self.id} is over.", contractId=self.id)
 
 
-def offer(contract_id: str, chance: Random, galaxy: Galaxy, clock: Clock) -> Contract:
+def offer(symbol: str, number: int, chance: Random, galaxy: Galaxy, clock: Clock) -> Contract:
     """Of a good that some market exports, to a market that does not."""
     exports = {
         (market.symbol, good): listing
@@ -109,15 +111,16 @@ def offer(contract_id: str, chance: Random, galaxy: Galaxy, clock: Clock) -> Con
         if listing.kind == "EXPORT"
     }
     good = chance.choice(sorted({good for _, good in exports}))
-    others = [symbol for symbol in galaxy.markets if (symbol, good) not in exports]
+    others = [symbol for symbol in galaxy.towns if (symbol, good) not in exports]
     units = chance.randint(*UNITS)
     pay = round(GOODS[good].price * units * chance.uniform(*PAYMENT))
     advance = round(pay * ADVANCE)
     return Contract(
-        id=contract_id,
+        id=f"{symbol.lower()}-contract-{number}",
+        number=number,
         clock=clock,
         good=good,
-        destination=chance.choice(others or list(galaxy.markets)),
+        destination=chance.choice(others or galaxy.towns),
         units=units,
         advance=advance,
         reward=pay - advance,

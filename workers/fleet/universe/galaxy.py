@@ -1,7 +1,7 @@
 """One system, its waypoints and its markets, all of it made from a seed."""
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -14,6 +14,9 @@ from workers.fleet.universe.market import Listing, Market
 RADIUS = 200  # a cruise across it takes a light freighter's tank
 HOMES = ("PLANET", "MOON", "ORBITAL_STATION", "ASTEROID_BASE")
 BARREN = ("ASTEROID", "GAS_GIANT", "ENGINEERED_ASTEROID")
+FUEL_STATION = "FUEL_STATION"
+ORBITAL = 5  # each so manyth is where the one before it is
+DRY = 4  # each so manyth market sells no fuel
 EXPORTS, IMPORTS = 3, 5  # goods that each market makes, and needs
 WORTH = {"EXPORT": 0.7, "EXCHANGE": 1.0, "IMPORT": 1.4}
 LUCK = 0.1  # how far prices of one good differ between two markets of one kind
@@ -44,22 +47,26 @@ class Waypoint:
 
 
 class Galaxy:
-    """The first waypoint has the headquarters of all agents; the first `markets` ones trade."""
+    """The first waypoint has the headquarters of all agents; the first `markets` ones trade, the next sells fuel."""
 
     def __init__(self, seed: int, clock: Clock, *, waypoints: int, markets: int, recovery: float) -> None:
         chance = Random(f"galaxy {seed}")  # noqa: S311 - made to be foreseen
         letters = "".join(chance.choices(string.ascii_uppercase, k=2))
         self.system = f"X1-{letters}{chance.randint(10, 99)}"
-        places = [place(chance, self.system, number, markets) for number in range(waypoints)]
+        places = orbiting([place(chance, self.system, number, markets) for number in range(waypoints)])
         self.waypoints = {waypoint.symbol: waypoint for waypoint in places}
-        self.markets = {
-            symbol: Market(symbol, listings, clock, recovery)
-            for symbol, listings in supplied(chance, [waypoint.symbol for waypoint in places[:markets]]).items()
-        }
+        known = supplied(chance, [waypoint.symbol for waypoint in places[:markets]])
+        known |= {waypoint.symbol: [fuel()] for waypoint in places if waypoint.type == FUEL_STATION}
+        self.markets = {symbol: Market(symbol, listings, clock, recovery) for symbol, listings in known.items()}
 
     @property
     def headquarters(self) -> Waypoint:
         return next(iter(self.waypoints.values()))
+
+    @property
+    def towns(self) -> list[str]:
+        """Where more than fuel is traded."""
+        return [symbol for symbol in self.markets if self.waypoints[symbol].type != FUEL_STATION]
 
     def waypoint(self, symbol: str, absent: Code = Code.NOT_FOUND) -> Waypoint:
         if symbol not in self.waypoints:
@@ -77,7 +84,18 @@ def place(chance: Random, system: str, number: int, markets: int) -> Waypoint:
     x, y = (chance.randint(-RADIUS, RADIUS) for _ in "xy")
     if number < markets:
         return Waypoint(symbol, chance.choice(HOMES), x, y, ("MARKETPLACE",))
-    return Waypoint(symbol, chance.choice(BARREN), x, y, ("BARREN",))
+    kind = chance.choice(BARREN)
+    if number == markets:
+        return Waypoint(symbol, FUEL_STATION, x, y, ("MARKETPLACE",))
+    return Waypoint(symbol, kind, x, y, ("BARREN",))
+
+
+def orbiting(places: list[Waypoint]) -> list[Waypoint]:
+    """Some of them where the one before is, as a moon."""
+    return [
+        replace(each, x=places[number - 1].x, y=places[number - 1].y) if number % ORBITAL == ORBITAL - 1 else each
+        for number, each in enumerate(places)
+    ]
 
 
 def supplied(chance: Random, symbols: list[str]) -> dict[str, list[Listing]]:
@@ -94,10 +112,14 @@ def supplied(chance: Random, symbols: list[str]) -> dict[str, list[Listing]]:
         symbol: [
             *(listing(chance, GOODS[good], "EXPORT", volumes[good]) for good in exports[symbol]),
             *(listing(chance, GOODS[good], "IMPORT", volumes[good]) for good in sorted(imports[symbol])),
-            Listing(FUEL, "EXCHANGE", FUEL.price, FUEL_VOLUME),
+            *([] if number % DRY == DRY - 1 else [fuel()]),
         ]
-        for symbol in symbols
+        for number, symbol in enumerate(symbols)
     }
+
+
+def fuel() -> Listing:
+    return Listing(FUEL, "EXCHANGE", FUEL.price, FUEL_VOLUME)
 
 
 def listing(chance: Random, good: Good, kind: str, volume: int) -> Listing:

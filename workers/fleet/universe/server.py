@@ -145,5 +145,8 @@ def application(universe: Universe, rate: float, burst: int) -> Application:
 
 
 class Missing(Desk):
+    """A path that is none: answered, as at the API, by the server before it, which knows no envelope."""
+
     def prepare(self) -> None:
-        self.send_error(HTTPStatus.NOT_FOUND)
+        told = {"message": f"Route {self.request.method}:{self.request.uri} not found", "error": "Not Found"}
+        self.reply(HTTPStatus.NOT_FOUND, {**told, "statusCode": HTTPStatus.NOT_FOUND})

@@ -49,7 +49,7 @@ def refuel(galaxy: Galaxy, agent: Agent, ship: Ship, units: int | None) -> dict[
     room = ship.model.tank - ship.fuel
     added = room if units is None else min(units, room)
     bought = math.ceil(added / FUEL_A_UNIT)
-    price, _ = market.prices(FUEL.symbol)
+    price, _ = market.quote(FUEL.symbol, bought, Code.NOT_SOLD)
     agent.afford(price * bought)
     agent.credits -= price * bought
     ship.fuel += added

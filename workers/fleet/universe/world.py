@@ -10,6 +10,7 @@ from workers.fleet.universe.galaxy import Galaxy
 from workers.fleet.universe.ship import FREIGHTER, FRIGATE, PROBE
 
 SYMBOL = re.compile(r"[A-Z0-9_-]{3,14}")
+TOKEN = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Universe:
         kind, _, token = authorization.partition(" ")
         if kind != "Bearer" or not token:
             raise Refusal(Code.TOKEN_MISSING, "A token is needed: Authorization: Bearer …")
+        if not TOKEN.fullmatch(token):
+            raise Refusal(Code.TOKEN_INVALID, "The token is none.")
         if token not in self.agents:
-            raise Refusal(Code.TOKEN_INVALID, "The token is not of this universe.")
+            raise Refusal(Code.TOKEN_OUTDATED, "The token is not of this universe.")
         return self.agents[token]
