@@ -208,7 +208,7 @@ def test_a_run_without_a_ship_is_written_too(armada):
 
 
 def far_market(armada):
-    markets = armada.api.waypoints(armada.system, "MARKETPLACE")
+    markets = [each for each in armada.api.waypoints(armada.system, "MARKETPLACE") if each["type"] != "FUEL_STATION"]
     home = next(each for each in markets if each["symbol"] == armada.api.agent()["headquarters"])
     return max(markets, key=lambda each: abs(each["x"] - home["x"]) + abs(each["y"] - home["y"]))["symbol"]
 

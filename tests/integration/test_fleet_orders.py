@@ -16,8 +16,9 @@ from lifecycle.store.engine import Database
 from tests.docker.waiting import eventually
 from tests.universes import UniverseServer
 from workers.fleet.account import found_or_made
+from workers.fleet.client import Client
 from workers.fleet.deeds import Deeds
-from workers.fleet.errors import Unreachable
+from workers.fleet.errors import NotSent, Unreachable
 from workers.fleet.inquiry import ANSWER, ANYBODY, GRACE, Inquiry
 from workers.fleet.ledger import BUY, CORRECTION, Busy, Cargo, Counting, Entry, Ledger, set_aside
 from workers.fleet.migrate import migrate
@@ -106,6 +107,14 @@ def test_an_order_that_is_executed_late_is_not_given_up(universe, hasty, ledger,
     assert [(each.kind, each.units) for each in ledger.of_lot("c-1")] == [(BUY, 5)]
     assert len(ordered(universe, ship)) == 1
     assert [(each.good, each.units) for each in ledger.cargo()[ship["symbol"]]] == [(offer.good, 5)]
+
+
+def test_an_order_that_was_not_sent_is_over_at_once(universe, token, ledger, ship, offer):
+    """Nobody could be asked after it, and until then its credits were nobody's."""
+    away = Client(replace(universe.settings(token), url="http://127.0.0.1:1/v2"))
+    with pytest.raises(NotSent):
+        buy(deeds(away, ledger, "c-1"), ship, offer, 1)
+    assert ledger.left() == []
 
 
 def test_ten_who_saw_one_price_pay_no_more_than_they_set_aside(api, ledger, offer):

@@ -8,7 +8,7 @@ from typing import Any
 
 from lifecycle import shield
 from workers.fleet.client import Client
-from workers.fleet.errors import Refused
+from workers.fleet.errors import NotSent, Refused
 from workers.fleet.ledger import ACCEPT, BUY, DELIVER, FULFILL, JETTISON, REFUEL, SELL, Entry, Ledger, set_aside
 from workers.fleet.route import FUEL_A_UNIT
 from workers.fleet.shapes import Contract, Ship
@@ -24,8 +24,9 @@ Answer = Mapping[str, Any]
 class Deeds:
     """What one container does with the ship that it holds; each method gives the ship as it is afterwards.
 
-    Raises Refused with nothing done; Unreachable with its entry left RESERVED, for an inquiry to close; and Overspent,
-    where the account's guards allow no such expense, with no order given. fence: raises where the ship is not its own.
+    Raises Refused and NotSent with nothing done; else Unreachable with its entry left RESERVED, for an inquiry to
+    close; and Overspent, where the account's guards allow no such expense, with no order given. fence: raises where the
+    ship is not its own.
     """
 
     api: Client
@@ -89,7 +90,7 @@ class Deeds:
             entry = self.ledger.reserve(entry, newest=newest)
             try:
                 answer = order()
-            except Refused as refusal:
+            except (Refused, NotSent) as refusal:
                 self.ledger.void(entry, str(refusal))
                 raise
             book(self.ledger, entry, answer.get("transaction"))

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from workers.fleet.account import Account
-from workers.fleet.errors import FleetError, Unreachable
+from workers.fleet.errors import FleetError, NotSent
 from workers.fleet.tables import RESERVED, SETTLED, VOID, Moment, agents, cargo, clock, entries, now
 from workers.fleet.upsert import add
 
@@ -35,8 +35,8 @@ class Busy(FleetError):
     """Another of ours buys the same good there, or has since its price was seen: look again."""
 
 
-class Counting(Unreachable):
-    """No order begins for some seconds: the credits are to be compared while none is under way. Nothing was sent."""
+class Counting(NotSent):
+    """No order begins for some seconds: the credits are to be compared while none is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
