@@ -39,7 +39,8 @@ ELSEWHERE = ["tests/unit", "tests/integration", "tests/model", "tests/chaos"]
 TESTS_FAILED = 1  # what pytest says of a run that came to its end
 MEASURED = ["-m", "coverage", "run"]
 TESTS = ["-m", "pytest", "--dist", "loadfile", "-n"]  # some at once, a file each: most of the time they wait
-ACCEPTANCE = [*TESTS, "3", "--no-loadscope-reorder", "tests/acceptance", "--broker"]  # else the long ones come last
+BY_NAME = "--no-loadscope-reorder"  # else the long files come last
+ACCEPTANCE = [*TESTS, "3", BY_NAME, "--durations", "40", "tests/acceptance", "--broker"]
 ALONE = ["-n", "0", "--last-failed", "--last-failed-no-failures", "none"]
 STAGES = {
     "ruff check": ["-m", "ruff", "check"],

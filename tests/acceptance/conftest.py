@@ -14,45 +14,38 @@ from tests.servers import BROKERS, RabbitMQ
 
 LOG_TAIL = 8_000  # characters of each node's log in the report of a failed test
 CALM = {"heartbeat": 1, "lease": 10, "grace": 5, "log_flush": 0.3}
-ON_REDIS = {  # files about messages: Redis speaks as Valkey does, which has told of all the rest
-    "backlog",
-    "batches",
-    "brokers",
-    "canvas",
-    "dispatch",
-    "doors",
-    "flower",
-    "links",
-    "outage",
-    "revokes",
-    "stop",
-}
-ONCE = {  # files that are not about the broker
-    "api_fuzz",
-    "databases",
-    "fleet",
-    "fleet_deeds",
-    "fleet_readme",
-    "flower_pages",
-    "job",
-    "metrics",
-    "operations",
-    "packaging",
-    "readme",
+ELSEWHERE = {  # what is about messages; Valkey has told of all the rest, and Redis speaks as Valkey does
+    "redis": {"brokers", "dispatch", "outage", "stop"},
+    "rabbitmq": {
+        "backlog",
+        "batches",
+        "brokers",
+        "crashes",
+        "dispatch",
+        "doors",
+        "iterations",
+        "limits",
+        "links",
+        "outage",
+        "restart",
+        "revokes",
+        "shutdown",
+        "stop",
+    },
 }
 NERVOUS = {"heartbeat": 0.5, "lease": 3, "grace": 5, "log_flush": 0.3}  # a lost node is noticed within four seconds
 
 
 def pytest_collection_modifyitems(config, items):
-    """What a broker cannot do is not asked of it, and what has nothing to do with it runs on one of them."""
+    """What a broker cannot do is not asked of it, and what is not about messages runs on one of them."""
     chosen = config.getoption("--broker")
     for item in items:
         for mark in item.iter_markers("only_on"):
             if chosen not in mark.args:
                 item.add_marker(pytest.mark.skip(reason=f"only {' and '.join(mark.args)} can do it"))
         name = item.path.stem.removeprefix("test_")
-        if (chosen != "valkey" and name in ONCE) or (chosen == "redis" and name not in ON_REDIS):
-            item.add_marker(pytest.mark.skip(reason="not about the broker"))
+        if name not in ELSEWHERE.get(chosen, {name}):
+            item.add_marker(pytest.mark.skip(reason="not about messages"))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -156,8 +156,8 @@ def test_a_lost_scout_is_replaced_and_what_scouts_write_is_what_arbitrage_reads(
     )
     assert armada.rows("fleet_price_history")
     armada.begin("ARBITRAGE_COORDINATOR", system=armada.system, min_margin=MARGIN)
-    worker = eventually("a worker", lambda: armada.of_type("ARBITRAGE_WORKER"))[-1]
-    log = eventually("its row", lambda: armada.rows("arbitrage_execution_logs"))[0]
+    log = eventually("a worker's row", lambda: armada.rows("arbitrage_execution_logs"))[0]
+    worker = armada.lifecycle.get(log.container_id)
     assert worker.tags["lane"] == f"{log.good_symbol} {log.buy_market} {log.sell_market}"
     assert log.profit_margin >= MARGIN
     armada.stop_all()

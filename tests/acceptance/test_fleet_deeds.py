@@ -26,8 +26,11 @@ LEAST = 20  # units of fuel: no flight of any length
 pytestmark = pytest.mark.acceptance
 
 
-def test_a_hundred_stops_at_any_instant_leave_no_cargo_without_its_row(new_armada):
-    armada = new_armada(universe={"ships": AT_ONCE, "probes": 2, "credits": 1_000_000, "recovery": 50})
+@pytest.mark.postgres
+def test_a_hundred_stops_at_any_instant_leave_no_cargo_without_its_row(new_armada, postgres):
+    url = postgres.create_database("stops")
+    migrate(url)
+    armada = new_armada(url, universe={"ships": AT_ONCE, "probes": 2, "credits": 1_000_000, "recovery": 50})
     armada.start(slots=4)
     armada.survey()
     trips = armada.best_trips(AT_ONCE)
