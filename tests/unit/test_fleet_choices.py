@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("httpx_retries", reason="the fleet needs the extra `fleet`")
 
+from job import fleet
+from job.stage import Refusal
 from workers.fleet.deeds import aboard, after
 from workers.fleet.hulls import Hull, carriers, paced
 from workers.fleet.ledger import Overspent, set_aside
@@ -169,3 +171,13 @@ def test_a_ship_after_an_answer_is_as_the_answer_says():
     assert aboard(ship, "IRON") == 3
     assert aboard(ship, "GOLD") == 0
     assert after(ship, {"fuel": 9, "agent": 1}) == {**ship, "fuel": 9}
+
+
+@pytest.mark.parametrize("name", ["FLEET_URL", "FLEET_TOKEN"])
+def test_the_job_takes_a_universe_that_runs_with_its_address_and_a_token(monkeypatch, name):
+    """With one of them it would fly in a universe of its own, and nobody would notice."""
+    for each in ("FLEET_URL", "FLEET_TOKEN"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:1/v2")
+    with pytest.raises(Refusal, match=f"only {name} is set"), fleet.universe(fleet.parse([])):
+        pass
