@@ -1,4 +1,4 @@
-"""One database in memory for all searches, and what they looked at in the summary of the run; PostgreSQL for races."""
+"""A database in memory for the searches of a file, the summary of what they looked at; PostgreSQL for races."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +12,7 @@ from tests.model.memory import Memory
 LOOKED_AT, KILLED = "looked at", "killed"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a fork in another file would end it
 def memory():
     return Memory()
 
