@@ -3,7 +3,8 @@
 Its tracer takes a lock at each call of a function. A handler that raises there, or a fork while another thread is
 there, leaves it taken, and the next call hangs. The lock only guards the moment of writing: here it is gone.
 
-A pool child that is killed tells nothing at its end, so it tells what it has seen each second.
+A pool child that is killed tells nothing at its end, so it tells each second what it has seen, if that is new: a
+hundred children that wait would else take a core to say the same again.
 """
 
 import os
@@ -23,6 +24,12 @@ def coverage_init(registry, options):
 
 
 def tell():
+    told = set()
     while True:
         time.sleep(EVERY)
-        Coverage.current().save()
+        measuring = Coverage.current()
+        data = measuring._collector.data.copy()
+        seen = {(file, step) for file, steps in data.items() for step in steps.copy()}
+        if not seen <= told:
+            measuring.save()
+            told |= seen
