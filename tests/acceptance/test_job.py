@@ -144,7 +144,7 @@ def test_the_line_it_prints_stops_the_tree_from_a_second_terminal(job, place, mu
 
 def test_a_second_job_in_the_folder_is_refused(job, much):
     wait_for_tree(job(much))
-    output, _ = (second := job()).communicate(timeout=10)
+    output, _ = (second := job()).communicate(timeout=FIRST_TREE_WITHIN)
     assert second.returncode == 1
     assert re.fullmatch(r"job: another run is going on in this folder \(pid \d+\): stop it first\n", output)
 
