@@ -197,7 +197,7 @@ class Ledger:
     def keep_at_least(self, min_balance: int) -> None:
         """From now on no purchase leaves less than this."""
         with self._database.begin() as connection:
-            connection.execute(agents.update().where(self._row).values(min_balance=min_balance))
+            self._set(connection, min_balance=min_balance)
 
     def shut(self, seconds: float, *, every: float) -> bool:
         """Have no order begin for so long; False, and nothing done, where it is not due.
@@ -209,13 +209,13 @@ class Ledger:
             due = row.counted_at is None or at >= row.counted_at + timedelta(seconds=every)
             if not due or (row.shut_until is not None and at < row.shut_until + timedelta(seconds=every / 10)):
                 return False
-            self._note(connection, shut_until=at + timedelta(seconds=seconds))
+            self._set(connection, shut_until=at + timedelta(seconds=seconds))
             return True
 
     def reopen(self) -> None:
         """Orders begin again."""
         with self._database.begin() as connection:
-            self._note(connection, shut_until=clock(connection))
+            self._set(connection, shut_until=clock(connection))
 
     def correct(self, owned: int, deeds: int, container_id: str) -> int | None:
         """Write down by how much the agent's credits differ.
@@ -226,7 +226,7 @@ class Ledger:
             row = self._lock(connection)
             if row.deeds != deeds or self._reserved(connection) is not None:
                 return None
-            self._note(connection, counted_at=clock(connection))
+            self._set(connection, counted_at=clock(connection))
             if off := owned - row.credits:
                 told = {"container_id": container_id, "purpose": "", "lot": "", "ship": "", "kind": CORRECTION}
                 self._insert(connection, Entry(**told, amount=off), SETTLED)
@@ -279,14 +279,14 @@ class Ledger:
         given = {name: getattr(entry, name) for name in FIELDS if name != "id"}
         values = {**given, "agent_id": self._account.id, "status": status, "created_at": now()}
         made = connection.execute(entries.insert().values(values).returning(e.id)).scalar_one()
-        connection.execute(agents.update().where(self._row).values(deeds=a.deeds + 1))
+        self._set(connection, deeds=a.deeds + 1)
         return replace(entry, id=made)
 
     def _close(self, connection: sa.Connection, entry: Entry, values: dict[str, Any]) -> bool:
         ours = sa.and_(e.id == entry.id, e.status == RESERVED)
         closed = connection.execute(entries.update().where(ours).values(**values, settled_at=now())).rowcount == 1
         if closed:
-            connection.execute(agents.update().where(self._row).values(deeds=a.deeds + 1))
+            self._set(connection, deeds=a.deeds + 1)
         return closed
 
     def _load(self, connection: sa.Connection, entry: Entry) -> None:
@@ -295,8 +295,8 @@ class Ledger:
             add(connection, cargo, {**where, "units": entry.aboard}, "units")
             connection.execute(cargo.delete().where(k.agent_id == self._account.id, k.ship == entry.ship, k.units == 0))
 
-    def _note(self, connection: sa.Connection, **when: datetime) -> None:
-        connection.execute(agents.update().where(self._row).values(when))
+    def _set(self, connection: sa.Connection, **values: Any) -> None:
+        connection.execute(agents.update().where(self._row).values(values))
 
     def _pay(self, connection: sa.Connection, amount: int) -> None:
-        connection.execute(agents.update().where(self._row).values(credits=a.credits + amount))
+        self._set(connection, credits=a.credits + amount)

@@ -55,9 +55,7 @@ def close_runs(office: Office) -> None:
 
 def correct_credits(office: Office) -> None:
     """Somebody trades without these books, or an answer was lost whose price nobody remembers."""
-    if not office.ledger.left() and _compare(office):
-        return
-    if office.ledger.shut(AUDIT_TAKES, every=AUDIT):
+    if not _compare(office) and office.ledger.shut(AUDIT_TAKES, every=AUDIT):
         _audit(office)
 
 
@@ -66,8 +64,7 @@ def _audit(office: Office) -> None:
     log.info("no order begins, for %g s at most: the account's credits are compared", AUDIT_TAKES)
     try:
         for _ in range(math.ceil(AUDIT_TAKES / 2 / MOMENT)):
-            if not office.ledger.left():
-                _compare(office)
+            if _compare(office):
                 return
             sleep(MOMENT)
     finally:
@@ -75,6 +72,8 @@ def _audit(office: Office) -> None:
 
 
 def _compare(office: Office) -> bool:
-    """False if an order came between."""
+    """False if an order is under way, or came between."""
     _, deeds = office.ledger.credits()
+    if office.ledger.left():
+        return False
     return office.ledger.correct(office.api.agent()["credits"], deeds, office.here.id) is not None

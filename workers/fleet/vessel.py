@@ -76,7 +76,7 @@ class Vessel:
         if self.waypoint == goal:
             return None
         need = self._burns(goal)
-        if self.ship["fuel"]["current"] < self._wanted(goal, need):
+        if need and self.ship["fuel"]["current"] < self._wanted(goal, need):
             self._refuel()
         mode = "CRUISE" if not need or self.ship["fuel"]["current"] > need else "DRIFT"  # which burns the last unit
         if self.ship["nav"]["flightMode"] != mode:
